@@ -1,0 +1,181 @@
+"""What a swarm says of itself: its nodes, their platforms, its registry.
+
+The provisioning half leaves behind a docker context, node labels and engines that trust the registry.
+This module reads just these, so it also works on a swarm that something else made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.tls import TLSConfig
+
+from image.errors import UserError
+from image.platform import Platform
+from image.run import run
+
+ENGINE_PORT = 2376
+# Node labels that the provisioning half sets; they are the interface between the two halves.
+REGISTRY_LABEL = "registry"  # on the registry's node; value: its address, `host:port`
+PROMETHEUS_LABEL = "prometheus"  # on the node that keeps Prometheus' data; value: true
+IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false
+
+_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How to reach one engine: its address and, for TLS, the folder with Docker's own file names."""
+
+    host: str
+    tls: Path | None = None
+
+    def at(self, address: str) -> Endpoint:
+        """The same credentials, for the engine of the node at `address`."""
+        return self if self.tls is None else replace(self, host=f"tcp://{address}:{ENGINE_PORT}")
+
+    def client(self) -> docker.DockerClient:
+        """A client of the engine's API; connects at its first call."""
+        tls = self.tls and TLSConfig(
+            ca_cert=str(self.tls / "ca.pem"),
+            client_cert=(str(self.tls / "cert.pem"), str(self.tls / "key.pem")),
+            verify=True,
+        )
+        return docker.DockerClient(base_url=self.host, tls=tls or False, version="auto", timeout=_TIMEOUT)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point docker's and buildx' command lines here."""
+        tls = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(self.tls)} if self.tls else {}
+        return {"DOCKER_HOST": self.host, **tls}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the swarm, as `docker node inspect` shows it."""
+
+    id: str
+    name: str
+    address: str
+    role: str
+    ready: bool
+    platform: Platform
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, attrs: Mapping[str, Any]) -> Node:
+        """Read one entry of the Engine API's GET /nodes."""
+        status, description = attrs["Status"], attrs["Description"]
+        spec = attrs["Spec"]
+        address = status.get("Addr", "")
+        if address in ("", "0.0.0.0"):  # what a manager says of itself before it has peers
+            address = attrs.get("ManagerStatus", {}).get("Addr", "").rpartition(":")[0]
+        return cls(
+            id=attrs["ID"],
+            name=description["Hostname"],
+            address=address,
+            role=spec["Role"],
+            ready=status["State"] == "ready" and spec["Availability"] == "active",
+            platform=Platform.of_machine(description["Platform"]["Architecture"]),
+            labels=spec.get("Labels") or {},
+        )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A swarm, how to reach it, and where its registry is."""
+
+    name: str
+    endpoint: Endpoint
+    nodes: tuple[Node, ...]
+    credentials: Path
+    """A folder that Docker's command line takes as DOCKER_CONFIG; its config.json logs in to the registry."""
+
+    @cached_property
+    def registry_node(self) -> Node:
+        """The node that is labelled for the registry; raises UserError."""
+        for node in self.nodes:
+            if REGISTRY_LABEL in node.labels:
+                return node
+        raise UserError(
+            f"no node of {self.name} has the label {REGISTRY_LABEL!r}",
+            "pyinfra inventory.py deploys/swarm.py, or "
+            f"docker node update --label-add {REGISTRY_LABEL}=ADDRESS:5000 NODE",
+        )
+
+    @property
+    def registry(self) -> str:
+        """The registry's address, `host:port`."""
+        return self.registry_node.labels[REGISTRY_LABEL]
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """What the nodes run, sorted, each once."""
+        return tuple(sorted({node.platform for node in self.nodes}))
+
+    @property
+    def routes_ports(self) -> bool:
+        """Whether every node's kernel has IPVS, without which ingress ports and VIPs do not answer."""
+        return all(node.labels.get(IPVS_LABEL, "true") == "true" for node in self.nodes)
+
+    def engine(self, node: Node) -> Endpoint:
+        """How to reach this node's own engine."""
+        return self.endpoint.at(node.address)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point docker's command line at a manager, logged in to the registry."""
+        return {**self.endpoint.environment, "DOCKER_CONFIG": str(self.credentials)}
+
+
+def read(context: str | None, credentials: Path | None = None) -> Cluster:
+    """Ask a manager, through a docker context, for its swarm.
+
+    Args:
+        context: a docker context's name; None is the current one.
+        credentials: the folder that logs in to the registry; by default `.cluster/<context>` if there
+            is one, else Docker's own.
+
+    Raises:
+        UserError: there is no such context, it does not answer, or it is no manager of a swarm.
+    """
+    name, endpoint = _context(context)
+    try:
+        with closing(endpoint.client()) as client:
+            nodes = tuple(sorted((Node.of(node.attrs) for node in client.nodes.list()), key=lambda node: node.name))
+    except docker.errors.APIError as error:
+        raise UserError(
+            f"the engine of context {name!r} is no manager of a swarm: {error.explanation or error}",
+            "docker context ls, then --context NAME; or pyinfra inventory.py deploys/swarm.py",
+        ) from error
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        raise UserError(
+            f"the engine of context {name!r} at {endpoint.host} does not answer: {error}",
+            f"docker --context {name} info",
+        ) from error
+    return Cluster(name, endpoint, nodes, credentials or _credentials(name))
+
+
+def _context(name: str | None) -> tuple[str, Endpoint]:
+    """A docker context's name and endpoint; the command line knows where it keeps them."""
+    if name is None and "DOCKER_HOST" in os.environ:
+        tls = os.environ.get("DOCKER_CERT_PATH") if os.environ.get("DOCKER_TLS_VERIFY") else None
+        return "default", Endpoint(os.environ["DOCKER_HOST"], Path(tls) if tls else None)
+    found = json.loads(run("docker", "context", "inspect", *([name] if name else [])))[0]
+    folder = Path(found["Storage"]["TLSPath"]) / "docker"
+    tls_files = found.get("TLSMaterial", {}).get("docker")
+    return found["Name"], Endpoint(found["Endpoints"]["docker"]["Host"], folder if tls_files else None)
+
+
+def _credentials(name: str) -> Path:
+    ours = Path(".cluster", name).resolve()
+    return ours if ours.is_dir() else Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
