@@ -1,0 +1,74 @@
+"""What is true of the Docker engine on a host, installed or not. One round trip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
+
+from facts.sections import script, sections
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+DROP_IN = "/etc/systemd/system/docker.service.d/cluster.conf"
+TLS_FOLDER = "/etc/docker/tls"
+# The drop-in touches it at each start, so what is newer was not read yet.
+STARTED = "/run/docker-started"
+
+_READ_AT_START = " ".join([DAEMON_JSON, DROP_IN, *(f"{TLS_FOLDER}/{name}.pem" for name in ("ca", "server-cert"))])
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """The engine's packages, configuration and unit."""
+
+    packages: Mapping[str, str]
+    """Version by name, of the engine's packages that are installed whole."""
+    interrupted: bool
+    """Whether dpkg was stopped in the middle of its work and has to be helped up first."""
+    daemon_json: Mapping[str, Any] | None
+    """None where there is none; what cannot be parsed is a FactProcessError."""
+    drop_in: str
+    active: bool
+    enabled: bool
+    stale: bool
+    """Whether something that the engine reads at its start has changed since."""
+
+
+class Engine(FactBase[EngineState]):
+    """Reads `EngineState`."""
+
+    def command(self) -> str:
+        return script(
+            packages="dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' docker.io docker-cli docker-ce",
+            interrupted="ls -A /var/lib/dpkg/updates; dpkg --audit",
+            daemon_json=f"cat {DAEMON_JSON}",
+            drop_in=f"cat {DROP_IN}",
+            unit="systemctl show docker.service -p ActiveState -p UnitFileState -p NeedDaemonReload",
+            stale=f"for file in {_READ_AT_START}; do"
+            f' if test "$file" -nt {STARTED}; then echo "$file"; fi; done',
+        )
+
+    def process(self, output: Iterable[str]) -> EngineState:
+        found = sections(output)
+        try:
+            words = [line.split() for line in found["packages"].splitlines()]
+            unit = dict(line.split("=", 1) for line in found["unit"].splitlines() if "=" in line)
+            text = found["daemon_json"].strip()
+            daemon_json = json.loads(text) if text else None
+            if daemon_json is not None and not isinstance(daemon_json, dict):
+                raise ValueError(f"{DAEMON_JSON} is not an object")
+            return EngineState(
+                packages={word[0]: word[1] for word in words if word[-1] in ("ii", "hi")},
+                interrupted=bool(found["interrupted"].strip()),
+                daemon_json=daemon_json,
+                drop_in=found["drop_in"],
+                active=unit.get("ActiveState") == "active",
+                enabled=unit.get("UnitFileState") == "enabled",
+                stale=bool(found["stale"].strip()) or unit.get("NeedDaemonReload") == "yes",
+            )
+        except (KeyError, ValueError, IndexError) as error:
+            raise FactProcessError(f"reading the engine's state: {error} ({DAEMON_JSON}?)") from error

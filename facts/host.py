@@ -1,0 +1,89 @@
+"""What a host is: its name, its clock, its kernel. One round trip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
+
+from facts.sections import script, sections
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How a host tells the time.
+
+    `offset` is in seconds, host minus controller, at most a round trip wrong; `keeps` says whether a
+    program keeps it right, `can_keep` whether systemd could start one (not in a container, whose clock
+    is its host's).
+    """
+
+    offset: float
+    keeps: bool
+    can_keep: bool
+
+
+@dataclass(frozen=True)
+class HostState:
+    """What the deploys need to know of a host before they touch it."""
+
+    hostname: str
+    hosts_file: str
+    architecture: str
+    clock: Clock
+    ipvs: bool
+    """Whether the kernel can route a swarm's published ports (IPVS); without it ingress ports and
+    virtual addresses do not answer. Source: moby/moby#49505."""
+    memory_cgroup: bool
+    cmdline_path: str
+    """Where a Raspberry Pi's firmware reads the kernel's command line; empty on other machines."""
+    cmdline: str
+
+
+class Host(FactBase[HostState]):
+    """Reads `HostState`."""
+
+    def command(self) -> str:
+        return script(
+            hostname="cat /proc/sys/kernel/hostname",
+            hosts="cat /etc/hosts",
+            architecture="dpkg --print-architecture",
+            time="date +%s.%N",
+            clock="timedatectl show -p NTP -p CanNTP -p NTPSynchronized",
+            container="systemd-detect-virt --container --quiet && echo yes",
+            # The module may be built in, loaded, or there to be loaded; only trying tells.
+            ipvs="modprobe ip_vs; test -e /proc/net/ip_vs && echo yes",
+            memory="grep -qw memory /sys/fs/cgroup/cgroup.controllers || test -d /sys/fs/cgroup/memory && echo yes",
+            cmdline_path="for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do"
+            ' if test -f "$file"; then echo "$file"; break; fi; done',
+            cmdline="cat /boot/firmware/cmdline.txt || cat /boot/cmdline.txt",
+        )
+
+    def process(self, output: Iterable[str]) -> HostState:
+        found = sections(output)
+        try:
+            return HostState(
+                hostname=found["hostname"].strip(),
+                hosts_file=found["hosts"],
+                architecture=found["architecture"].strip(),
+                clock=_clock(found),
+                ipvs=found["ipvs"].strip() == "yes",
+                memory_cgroup=found["memory"].strip() == "yes",
+                cmdline_path=found["cmdline_path"].strip(),
+                cmdline=found["cmdline"].strip(),
+            )
+        except (KeyError, ValueError) as error:
+            raise FactProcessError(f"reading the host's state: {error!r} in {dict(found)!r:.300}") from error
+
+
+def _clock(found: Mapping[str, str]) -> Clock:
+    said = dict(line.split("=", 1) for line in found["clock"].splitlines() if "=" in line)
+    in_container = found["container"].strip() == "yes"
+    return Clock(
+        offset=float(found["time"]) - time.time(),
+        keeps=in_container or said.get("NTPSynchronized") == "yes",
+        can_keep=said.get("CanNTP") == "yes" and said.get("NTP") != "yes" and not in_container,
+    )

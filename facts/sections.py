@@ -1,0 +1,24 @@
+"""One round trip that answers several questions: a script prints sections, a parser takes them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+_MARK = "=== "
+
+
+def script(**commands: str) -> str:
+    """A shell script that runs each command and prints its output under its name; failures print nothing."""
+    return "\n".join(f"echo '{_MARK}{name}'\n{{ {command}\n}} 2>/dev/null || true" for name, command in commands.items())
+
+
+def sections(output: Iterable[str]) -> Mapping[str, str]:
+    """What `script` printed, by name; lines before the first section are dropped."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in output:
+        if line.startswith(_MARK):
+            lines = found.setdefault(line.removeprefix(_MARK).strip(), [])
+        else:
+            lines.append(line)
+    return {name: "\n".join(lines) for name, lines in found.items()}
