@@ -48,8 +48,7 @@ class Engine(FactBase[EngineState]):
             daemon_json=f"cat {DAEMON_JSON}",
             drop_in=f"cat {DROP_IN}",
             unit="systemctl show docker.service -p ActiveState -p UnitFileState -p NeedDaemonReload",
-            stale=f"for file in {_READ_AT_START}; do"
-            f' if test "$file" -nt {STARTED}; then echo "$file"; fi; done',
+            stale=f'for file in {_READ_AT_START}; do if test "$file" -nt {STARTED}; then echo "$file"; fi; done',
         )
 
     def process(self, output: Iterable[str]) -> EngineState:

@@ -41,6 +41,10 @@ class HostState:
     cmdline_path: str
     """Where a Raspberry Pi's firmware reads the kernel's command line; empty on other machines."""
     cmdline: str
+    booted_with: str
+    """The command line of the running kernel."""
+    routes: tuple[str, ...]
+    """The networks that the host reaches by a route of its own, e.g. `192.168.1.0/24`."""
 
 
 class Host(FactBase[HostState]):
@@ -60,6 +64,8 @@ class Host(FactBase[HostState]):
             cmdline_path="for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do"
             ' if test -f "$file"; then echo "$file"; break; fi; done',
             cmdline="cat /boot/firmware/cmdline.txt || cat /boot/cmdline.txt",
+            booted_with="cat /proc/cmdline",
+            routes="ip -4 -o route show",
         )
 
     def process(self, output: Iterable[str]) -> HostState:
@@ -74,6 +80,10 @@ class Host(FactBase[HostState]):
                 memory_cgroup=found["memory"].strip() == "yes",
                 cmdline_path=found["cmdline_path"].strip(),
                 cmdline=found["cmdline"].strip(),
+                booted_with=found["booted_with"].strip(),
+                routes=tuple(
+                    words[0] for line in found["routes"].splitlines() if (words := line.split()) and "/" in words[0]
+                ),
             )
         except (KeyError, ValueError) as error:
             raise FactProcessError(f"reading the host's state: {error!r} in {dict(found)!r:.300}") from error

@@ -9,7 +9,9 @@ _MARK = "=== "
 
 def script(**commands: str) -> str:
     """A shell script that runs each command and prints its output under its name; failures print nothing."""
-    return "\n".join(f"echo '{_MARK}{name}'\n{{ {command}\n}} 2>/dev/null || true" for name, command in commands.items())
+    return "\n".join(
+        f"echo '{_MARK}{name}'\n{{ {command}\n}} 2>/dev/null || true" for name, command in commands.items()
+    )
 
 
 def sections(output: Iterable[str]) -> Mapping[str, str]:

@@ -41,13 +41,3 @@ class Tls(FactBase[TlsState]):
             signing_request=found.get("signing_request", "").strip(),
             public_key=found.get("public_key", "").strip(),
         )
-
-
-class TextFile(FactBase[str]):
-    """A text file's content, empty where there is none."""
-
-    def command(self, path: str) -> str:
-        return f"cat '{path}' 2>/dev/null || true"
-
-    def process(self, output: Iterable[str]) -> str:
-        return "\n".join(output)

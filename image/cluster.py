@@ -30,6 +30,7 @@ PROMETHEUS_LABEL = "prometheus"  # on the node that keeps Prometheus' data; valu
 IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false
 
 _TIMEOUT = 60
+_ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -177,5 +178,5 @@ def _context(name: str | None) -> tuple[str, Endpoint]:
 
 
 def _credentials(name: str) -> Path:
-    ours = Path(".cluster", name).resolve()
+    ours = _ROOT / ".cluster" / name
     return ours if ours.is_dir() else Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")

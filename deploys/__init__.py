@@ -1,0 +1,1 @@
+"""What the cluster is: straight lists of operations that every host walks."""

@@ -1,0 +1,14 @@
+"""Blank hosts become a swarm: `pyinfra inventory.py deploys/swarm.py`.
+
+Every host walks every line, and each line waits for all hosts; what does not apply does nothing.
+"""
+
+from deploys import cluster, docker, host, membership, tls
+
+this = cluster.read()
+
+host.prepare()
+tls.certify(cluster=this)
+docker.install()
+tls.trust_registry(cluster=this)
+membership.form(cluster=this)

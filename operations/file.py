@@ -1,0 +1,24 @@
+"""Small files, written whole or not at all, in one round trip."""
+
+from __future__ import annotations
+
+from pyinfra.api import QuoteString, StringCommand
+
+
+def place(path: str, content: str, mode: str = "644") -> StringCommand:
+    """The command that writes `content` to `path`; it shows in argv, so it must not be a secret."""
+    new = f"{path}.new"
+    return StringCommand(
+        f"mkdir -p $(dirname {path}) && printf %s",
+        QuoteString(content),
+        f"> {new} && chmod {mode} {new} && mv {new} {path}",
+    )
+
+
+def place_unseen(path: str, content: str, mode: str = "600") -> StringCommand:
+    """As `place`, through standard input: in no argv and in no file that others can read."""
+    new = f"{path}.new"
+    return StringCommand(
+        f"umask 077 && mkdir -p $(dirname {path}) && cat > {new} && chmod {mode} {new} && mv {new} {path}",
+        _stdin=content,
+    )

@@ -1,0 +1,164 @@
+"""How hosts become one swarm.
+
+Tokens never reach a command line, a file or pyinfra's output: init and join go through the engines' API,
+over TLS, from the controller.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyinfra import host, inventory
+from pyinfra.api import Host, operation
+from pyinfra.api.command import PyinfraCommand
+
+from facts.host import Host as HostFact
+from facts.swarm import Role, SwarmMembership, SwarmNode, SwarmNodes
+from operations.refusal import OnController, Refusal
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+ENGINE_PORT = 2376
+SWARM_PORT = 2377
+_SUBNET_SIZE = 24
+_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class _Leader:
+    """A manager that answers, and what it says of its swarm."""
+
+    host: Host
+    nodes: Mapping[str, SwarmNode]
+
+    @property
+    def address(self) -> str:
+        return str(self.host.data.address)
+
+
+def _leader() -> _Leader | None:
+    """The first manager of the inventory that is in a swarm and answers."""
+    for candidate in inventory.get_group("managers"):
+        if candidate.connected and (nodes := candidate.get_fact(SwarmNodes)):
+            return _Leader(candidate, nodes)
+    return None
+
+
+def _engine(address: str, certificates: Path) -> DockerClient:
+    # Here and not above: the SDK takes a quarter of a second to import, and most runs need none of it.
+    from docker import DockerClient
+    from docker.tls import TLSConfig
+
+    tls = TLSConfig(
+        ca_cert=str(certificates / "ca.pem"),
+        client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
+        verify=True,
+    )
+    return DockerClient(base_url=f"tcp://{address}:{ENGINE_PORT}", tls=tls, version="auto", timeout=_TIMEOUT)
+
+
+@operation()
+def initialised(address: str, pool: str, certificates: Path) -> Generator[PyinfraCommand, None, None]:
+    """Start a swarm on this host, unless a manager of the inventory is in one.
+
+    Args:
+        pool: the networks that overlay networks are cut from, e.g. `10.201.0.0/16`.
+        certificates: the folder with the client certificate.
+    """
+    if _leader():
+        host.noop("already a swarm")
+        return
+    for route in host.get_fact(HostFact).routes:
+        if ipaddress.ip_network(route, strict=False).overlaps(ipaddress.ip_network(pool)):
+            yield Refusal(f"overlay_pool {pool} overlaps {route}, which {host.name} has a route to; choose another")
+            return
+    yield OnController("starting the swarm", lambda: _init(address, pool, certificates))
+
+
+def _init(address: str, pool: str, certificates: Path) -> None:
+    from docker.errors import DockerException
+
+    try:
+        with closing(_engine(address, certificates)) as engine:
+            engine.swarm.init(advertise_addr=address, default_addr_pool=[pool], subnet_size=_SUBNET_SIZE)
+    except DockerException as error:
+        raise ValueError(error) from error
+
+
+@operation()
+def joined(role: Role, address: str, certificates: Path) -> Generator[PyinfraCommand, None, None]:
+    """Join the leader's swarm as `role`, unless this host is in it."""
+    membership = host.get_fact(SwarmMembership)
+    leader = _leader()
+    if leader is None:
+        yield Refusal("joining the swarm: no manager of the inventory is in one; look at what failed above, run again")
+        return
+    if membership and membership.active:
+        if membership.node_id in leader.nodes:
+            host.noop("already in the swarm")
+        else:
+            yield Refusal(
+                f"is in another swarm than {leader.host.name}, as node {membership.node_id};"
+                f" `docker swarm leave` on {host.name} if you want it in this one, then run again"
+            )
+        return
+    yield OnController(
+        f"joining the swarm of {leader.host.name}", lambda: _join(role, address, leader.address, certificates)
+    )
+
+
+def _join(role: Role, address: str, leader: str, certificates: Path) -> None:
+    from docker.errors import DockerException
+
+    try:
+        with closing(_engine(leader, certificates)) as manager, closing(_engine(address, certificates)) as engine:
+            token = manager.api.inspect_swarm()["JoinTokens"][role.capitalize()]
+            if engine.info()["Swarm"]["LocalNodeState"] not in ("inactive", "active"):
+                engine.swarm.leave(force=True)  # a join that was killed half-way: there is nothing to lose yet
+            engine.swarm.join(
+                remote_addrs=[f"{leader}:{SWARM_PORT}"],
+                join_token=token,
+                advertise_addr=address,
+                listen_addr=f"0.0.0.0:{SWARM_PORT}",
+            )
+    except DockerException as error:
+        raise ValueError(error) from error
+
+
+@operation()
+def labelled(labels: Mapping[str, str | None], certificates: Path) -> Generator[PyinfraCommand, None, None]:
+    """Give this host's node its labels and say what its kernel can do; other labels stay.
+
+    Args:
+        labels: by name; None is a label that the node must not have.
+    """
+    wanted = {**labels, "ipvs": "true" if host.get_fact(HostFact).ipvs else "false"}
+    membership = host.get_fact(SwarmMembership)
+    leader = _leader()
+    if leader is None or membership is None or membership.node_id not in leader.nodes:
+        yield Refusal("labelling the node: it is not in the swarm yet; look at what failed above, run again")
+        return
+    node = leader.nodes[membership.node_id]
+    if all(node.labels.get(key) == value for key, value in wanted.items()):
+        host.noop("already labelled")
+        return
+    yield OnController("labelling the node", lambda: _label(node.id, wanted, leader.address, certificates))
+
+
+def _label(node: str, labels: Mapping[str, str | None], leader: str, certificates: Path) -> None:
+    from docker.errors import DockerException
+
+    try:
+        with closing(_engine(leader, certificates)) as engine:
+            spec = engine.nodes.get(node).attrs["Spec"]
+            merged = {**spec.get("Labels", {}), **labels}
+            spec["Labels"] = {key: value for key, value in merged.items() if value is not None}
+            engine.nodes.get(node).update(spec)
+    except DockerException as error:
+        raise ValueError(error) from error
