@@ -1,0 +1,1 @@
+"""Virtual Pis: containers that stand in for Raspberry Pis, on one machine."""
