@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.exceptions import InventoryError
 from pyinfra_cli.exceptions import CliError
 
 from image.errors import UserError
@@ -15,39 +14,34 @@ from lab.spec import DEFAULT_NAME, Lab
 Host = tuple[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Groups:
-    """Groups of an inventory."""
+class NoLab(InventoryError, CliError):
+    """The inventory is empty, and why.
 
-    managers: list[Host]
-    workers: list[Host]
+    Both kinds at once: while pyinfra reads an inventory it adds a traceback to all but its
+    `PyinfraError`s, and prints one plain line for its `CliError`s only.
+    """
 
 
-def groups(name: str) -> Groups:
+def groups(name: str) -> tuple[list[Host], list[Host]]:
     """Read the running lab: pi1 is the manager, the others are workers.
 
     Raises:
-        CliError: there is no such lab, or it does not run (pyinfra shows only its own errors in one line).
+        NoLab: there is no such lab, or its leader does not run.
     """
     try:
         lab = Lab.parse(name or DEFAULT_NAME)
         nodes = [node for node in lifecycle.status(lab) if node.state == "running"]
     except UserError as error:
-        raise _shown(error) from None
+        raise NoLab(error.message) from None
     if not nodes or nodes[0].name != "pi1":
-        raise _shown(UserError(f"lab {lab.name!r} does not run", f"LAB={lab.name} python -m lab up")) from None
-    # On each host: data of a host wins over group_data/all.py, which is of the user's own cluster.
-    common = _data(lab, monitor=nodes[1 if len(nodes) > 1 else 0].name)
-    hosts = [(node.name, {**common, "address": node.address, "ssh_hostname": node.address}) for node in nodes]
-    return Groups(hosts[:1], hosts[1:])
+        raise NoLab(f"lab {lab.name!r} does not run\n  Try: LAB={lab.name} .venv/bin/python -m lab up")
+    common = _common(lab, monitor=nodes[min(1, len(nodes) - 1)].name)
+    hosts = [(node.name, common | {"address": node.address, "ssh_hostname": node.address}) for node in nodes]
+    return hosts[:1], hosts[1:]
 
 
-def _shown(error: UserError) -> PyinfraError:
-    shown: PyinfraError = CliError(error.message)
-    return shown
-
-
-def _data(lab: Lab, monitor: str) -> dict[str, Any]:
+def _common(lab: Lab, monitor: str) -> dict[str, Any]:
+    """Data of each host, and not of the group of all: what stands in group_data/ would win over that."""
     return {
         "cluster_name": lab.name,
         "ssh_user": "pi",

@@ -4,7 +4,4 @@ import os
 
 from lab.hosts import groups
 
-_groups = groups(os.environ.get("LAB", ""))
-
-managers = _groups.managers
-workers = _groups.workers
+managers, workers = groups(os.environ.get("LAB", ""))
