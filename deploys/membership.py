@@ -7,8 +7,7 @@ from pyinfra.api import deploy
 
 from deploys.cluster import Cluster
 from operations import context, swarm
-from operations.swarm import ENGINE_PORT
-from pki.context import Context
+from pki.context import ENGINE_PORT, Context
 
 
 @deploy("Swarm")

@@ -17,19 +17,18 @@ from typing import Any
 
 import docker
 import requests
-from docker.tls import TLSConfig
 
 from image.errors import UserError
 from image.platform import Platform
 from image.run import run
+from pki.client import engine
+from pki.context import ENGINE_PORT
 
-ENGINE_PORT = 2376
 # Node labels that the provisioning half sets; they are the interface between the two halves.
 REGISTRY_LABEL = "registry"  # on the registry's node; value: its address, `host:port`
 PROMETHEUS_LABEL = "prometheus"  # on the node that keeps Prometheus' data; value: true
 IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false
 
-_TIMEOUT = 60
 _ROOT = Path(__file__).parent.parent
 
 
@@ -45,13 +44,8 @@ class Endpoint:
         return self if self.tls is None else replace(self, host=f"tcp://{address}:{ENGINE_PORT}")
 
     def client(self) -> docker.DockerClient:
-        """A client of the engine's API; connects at its first call."""
-        tls = self.tls and TLSConfig(
-            ca_cert=str(self.tls / "ca.pem"),
-            client_cert=(str(self.tls / "cert.pem"), str(self.tls / "key.pem")),
-            verify=True,
-        )
-        return docker.DockerClient(base_url=self.host, tls=tls or False, version="auto", timeout=_TIMEOUT)
+        """A client of the engine's API; raises docker.errors.DockerException where none answers."""
+        return engine(self.host, self.tls)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -20,14 +20,13 @@ from pyinfra.api.command import PyinfraCommand
 from facts.host import Host as HostFact
 from facts.swarm import Role, SwarmMembership, SwarmNode, SwarmNodes
 from operations.refusal import OnController, Refusal
+from pki.context import ENGINE_PORT
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-ENGINE_PORT = 2376
 SWARM_PORT = 2377
 _SUBNET_SIZE = 24
-_TIMEOUT = 60
 
 
 @dataclass(frozen=True)
@@ -52,15 +51,9 @@ def _leader() -> _Leader | None:
 
 def _engine(address: str, certificates: Path) -> DockerClient:
     # Here and not above: the SDK takes a quarter of a second to import, and most runs need none of it.
-    from docker import DockerClient
-    from docker.tls import TLSConfig
+    from pki.client import engine
 
-    tls = TLSConfig(
-        ca_cert=str(certificates / "ca.pem"),
-        client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
-        verify=True,
-    )
-    return DockerClient(base_url=f"tcp://{address}:{ENGINE_PORT}", tls=tls, version="auto", timeout=_TIMEOUT)
+    return engine(f"tcp://{address}:{ENGINE_PORT}", certificates)
 
 
 @operation()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pki.folder import write_private
 
+ENGINE_PORT = 2376
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
