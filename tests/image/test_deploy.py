@@ -1,0 +1,137 @@
+"""What is rendered for which swarm, on values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from image import deploy
+from image.cluster import Cluster, Endpoint, Node
+from image.errors import UserError
+from image.platform import Platform
+
+ARM64 = Platform("linux", "arm64")
+PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, ARM64, {"prometheus": "true", "ipvs": "true"})
+PI2 = Node("n2", "pi2", "198.18.0.12", "worker", True, ARM64, {"ipvs": "true"})
+PI3 = Node("n3", "pi3", "198.18.0.13", "worker", True, ARM64, {"ipvs": "true"})
+CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1, PI2, PI3), Path("/nowhere"))
+IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "busybox")}
+
+
+def rendered(*nodes: Node):
+    cluster = replace(CLUSTER, nodes=nodes) if nodes else CLUSTER
+    return yaml.safe_load(deploy.render(deploy.variables(cluster, IMAGES, deploy.settings())))
+
+
+def ports(compose):
+    return {name: service["ports"][0] for name, service in compose["services"].items() if "ports" in service}
+
+
+def test_every_image_is_a_digest():
+    assert {service["image"] for service in rendered()["services"].values()} == set(IMAGES.values())
+
+
+def test_ports_are_routed_where_every_kernel_can():
+    compose = rendered()
+    assert {port["mode"] for port in ports(compose).values()} == {"ingress"}
+    assert compose["services"]["web"]["deploy"]["endpoint_mode"] == "vip"
+    assert "max_replicas_per_node" not in compose["services"]["web"]["deploy"]["placement"]
+
+
+def test_ports_are_the_nodes_own_where_one_kernel_cannot_route_them():
+    compose = rendered(PI1, PI2, replace(PI3, labels={"ipvs": "false"}))
+    assert {port["mode"] for port in ports(compose).values()} == {"host"}
+    assert {service["deploy"]["endpoint_mode"] for service in compose["services"].values()} == {"dnsrr"}
+    assert compose["services"]["web"]["deploy"]["placement"]["max_replicas_per_node"] == 1
+
+
+def test_node_exporter_is_everywhere_and_publishes_nothing():
+    exporter = rendered()["services"]["node_exporter"]
+    assert exporter["deploy"]["mode"] == "global"
+    assert exporter["deploy"]["endpoint_mode"] == "dnsrr"
+    assert "ports" not in exporter
+
+
+def test_the_swarm_is_left_to_fill_in_the_nodes_name():
+    hostnames = {service["hostname"] for service in rendered()["services"].values()}
+    assert hostnames == {"{{.Node.Hostname}}"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "role", "replicas"),
+    [
+        ((PI1, PI2, PI3), "worker", 2),
+        ((PI1, PI2), "worker", 1),
+        ((PI1, PI2, replace(PI3, ready=False)), "worker", 1),
+        ((PI1,), "manager", 1),
+    ],
+)
+def test_the_page_is_served_by_two_workers_or_as_many_as_there_are(nodes, role, replicas):
+    web = rendered(*nodes)["services"]["web"]["deploy"]
+    assert (web["placement"]["constraints"], web["replicas"]) == ([f"node.role == {role}"], replicas)
+
+
+def test_the_page_knows_where_prometheus_answers():
+    assert rendered()["services"]["web"]["environment"]["PROMETHEUS"] == "http://198.18.0.11:9090"
+
+
+def test_a_missing_variable_is_told_with_file_and_line():
+    with pytest.raises(UserError, match=r"stack\.yml\.j2, line \d+: .*no attribute 'prometheus'"):
+        deploy.render(deploy.variables(CLUSTER, {"node_exporter": "x"}, deploy.settings()))
+
+
+def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
+    template = tmp_path / "stack.yml.j2"
+    template.write_text("services:\n  {% if %}\n")
+    with pytest.raises(UserError, match=r"stack\.yml\.j2, line 2: "):
+        deploy.render({}, template)
+
+
+def test_a_swarm_without_a_node_for_prometheus_is_refused_with_the_command_that_labels_one():
+    with pytest.raises(UserError, match="no node of attic has the label prometheus=true") as seen:
+        deploy.prometheus_node(replace(CLUSTER, nodes=(PI2, PI3)))
+    assert "docker node update --label-add prometheus=true NODE" in seen.value.message
+
+
+def test_two_nodes_for_prometheus_are_refused_by_name():
+    with pytest.raises(UserError, match="pi1 and pi2 have the label"):
+        deploy.prometheus_node(replace(CLUSTER, nodes=(PI1, replace(PI2, labels=PI1.labels))))
+
+
+def test_a_node_for_prometheus_that_is_away_is_named():
+    with pytest.raises(UserError, match="pi1, the node with Prometheus' data, is not ready"):
+        deploy.prometheus_node(replace(CLUSTER, nodes=(replace(PI1, ready=False), PI2)))
+
+
+def test_a_configs_name_changes_with_its_content(tmp_path):
+    file = tmp_path / "rules.yml"
+    file.write_text("one")
+    (first,) = deploy.configs(tmp_path)
+    file.write_text("two")
+    (second,) = deploy.configs(tmp_path)
+    assert first.key == second.key == "rules"
+    assert first.name != second.name
+
+
+GOOD = (deploy.FOLDER / "settings.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + 'retention = "1d"\n', "unknown key 'retention'"),
+        (GOOD.replace("web_port = 80", ""), "'web_port' is missing"),
+        (GOOD.replace("web_port = 80", "web_port = '80'"), "web_port = '80' is not a whole number"),
+        (GOOD.replace("web_port = 80", "web_port = true"), "web_port = True is not a whole number"),
+        (GOOD.replace("web_port = 80", "web_port = 80000"), "web_port = 80000 is out of range"),
+        (GOOD.replace("web_port = 80", "web_port = "), "settings.toml: Invalid value"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_key(tmp_path, text, message):
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        deploy.settings(file)
