@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The page at `/`: busybox' httpd runs this where a folder has no index.html.
-# Environment: CLUSTER (its name) and PROMETHEUS (its address), from the stack; HOSTNAME is the node's name.
+# Environment, from the stack: CLUSTER (its name) and PROMETHEUS (its address). The host name is the node's.
 # Nothing is read but /proc, so it needs no script in the browser and no file to be written.
 
 escape() { # text that HTML takes literally
@@ -31,6 +31,12 @@ IFS=. read -r uptime _ < /proc/uptime
 total=$(kib MemTotal)
 used=$((total - $(kib MemAvailable)))
 percent=$((total > 0 ? used * 100 / total : 0))
+links=
+if [ -n "$prometheus" ]; then
+	graph="$prometheus/query?g0.expr=node_load1&amp;g0.tab=graph&amp;g0.range_input=1h"
+	links="<a class=\"button\" href=\"$graph\">The load of all nodes</a>
+<a href=\"$prometheus/targets\">What Prometheus watches</a>"
+fi
 now=$(/bin/busybox date -u '+%Y-%m-%d %H:%M:%S UTC')
 
 printf 'Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\r\n'
@@ -61,8 +67,7 @@ printf 'Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\r\
 <div><dt>Processor</dt><dd>$machine <small>$cores cores</small></dd></div>
 </dl>
 <nav aria-label="Where to go from here">
-${prometheus:+<a class="button" href="$prometheus/query?g0.expr=node_load1&amp;g0.tab=graph&amp;g0.range_input=1h">The load of all nodes</a>
-<a href="$prometheus/targets">What Prometheus watches</a>}
+$links
 <a href="/">Ask again</a>
 </nav>
 <footer>Measured on $node at <time>$now</time>, by a shell script and busybox.</footer>
