@@ -90,7 +90,7 @@ def command(machine: Machine) -> list[str]:
 def host_config(client: DockerClient, machine: Machine, volumes: Mapping[str, str]) -> dict[str, Any]:
     """The part of a container that lets systemd and an engine work inside, as the Engine API wants it."""
     legacy = machine.cgroup_version == 1
-    binds = {volume: {"bind": folder, "mode": "rw"} for volume, folder in volumes.items()}
+    binds: dict[str, Mapping[str, str]] = {volume: {"bind": folder, "mode": "rw"} for volume, folder in volumes.items()}
     if legacy:
         binds["/sys/fs/cgroup"] = {"bind": "/sys/fs/cgroup", "mode": "rw"}
     if Path("/lib/modules").is_dir():

@@ -14,7 +14,7 @@ from lab.spec import DEFAULT_NAME, Lab
 Host = tuple[str, dict[str, Any]]
 
 
-class NoLab(InventoryError, CliError):
+class NoLabError(InventoryError, CliError):  # type: ignore[misc] # pyinfra_cli carries no types
     """The inventory is empty, and why.
 
     Both kinds at once: while pyinfra reads an inventory it adds a traceback to all but its
@@ -26,15 +26,15 @@ def groups(name: str) -> tuple[list[Host], list[Host]]:
     """Read the running lab: pi1 is the manager, the others are workers.
 
     Raises:
-        NoLab: there is no such lab, or its leader does not run.
+        NoLabError: there is no such lab, or its leader does not run.
     """
     try:
         lab = Lab.parse(name or DEFAULT_NAME)
         nodes = [node for node in lifecycle.status(lab) if node.state == "running"]
     except UserError as error:
-        raise NoLab(error.message) from None
+        raise NoLabError(error.message) from None
     if not nodes or nodes[0].name != "pi1":
-        raise NoLab(f"lab {lab.name!r} does not run\n  Try: LAB={lab.name} .venv/bin/python -m lab up")
+        raise NoLabError(f"lab {lab.name!r} does not run\n  Try: LAB={lab.name} .venv/bin/python -m lab up")
     common = _common(lab, monitor=nodes[min(1, len(nodes) - 1)].name)
     hosts = [(node.name, common | {"address": node.address, "ssh_hostname": node.address}) for node in nodes]
     return hosts[:1], hosts[1:]

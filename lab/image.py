@@ -98,9 +98,7 @@ def parse_sources(index_targets: str) -> tuple[str, ...]:
 def parse_apt_settings(dump: str) -> tuple[str, ...]:
     """Lines of `apt-config dump` that apt inside a node needs too."""
     return tuple(
-        line
-        for line in dump.splitlines()
-        if line.partition(" ")[0] in _APT_SETTINGS and not line.endswith(' "";')
+        line for line in dump.splitlines() if line.partition(" ")[0] in _APT_SETTINGS and not line.endswith(' "";')
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -54,7 +55,7 @@ def find(client: DockerClient, lab: Lab, force: bool = False) -> Found:
         UserError: a lab of that name belongs to another clone. `force` takes it over where that
             clone's folder is gone.
     """
-    only = {"label": f"{LABEL_LAB}={lab.name}"}
+    only: dict[str, str | list[str] | bool] = {"label": f"{LABEL_LAB}={lab.name}"}
     containers = client.containers.list(all=True, filters=only, ignore_removed=True)
     networks = client.networks.list(filters=only)
     owners = {nodes.clone_of(container.labels) for container in containers}
@@ -97,7 +98,7 @@ def up(lab: Lab, count: int) -> list[Status]:
         started = _start(found)
         _await(lab, found, public_key, quiet=not (missing or started))
         _report(lab, found, count, changed=bool(missing or started))
-        return _statuses(lab, find(client, lab) if missing or started else found)
+        return _statuses(find(client, lab) if missing or started else found)
 
 
 def down(lab: Lab, force: bool = False) -> None:
@@ -123,10 +124,11 @@ def down(lab: Lab, force: bool = False) -> None:
 
 def status(lab: Lab) -> list[Status]:
     """The nodes of `lab`, by number; none where it is not there."""
-    return _statuses(lab, find(engine.connect(), lab))
+    return _statuses(find(engine.connect(), lab))
 
 
-def _alone(lab: Lab):  # type: ignore[no-untyped-def]
+def _alone(lab: Lab) -> AbstractContextManager[None]:
+    """Hold the lab for ourselves."""
     path = lab.clone / ".build" / "lab" / f"{lab.name}.lock"
     return files.lock(path, f"another `python -m lab` works on lab {lab.name!r}")
 
@@ -241,7 +243,7 @@ def _report(lab: Lab, found: Found, count: int, changed: bool) -> None:
         say(f"lab {lab.name!r}: {len(found.containers)} nodes are up, nothing to do")
 
 
-def _statuses(lab: Lab, found: Found) -> list[Status]:
+def _statuses(found: Found) -> list[Status]:
     return [
         Status(f"pi{number}", container.name or "", str(nodes.address_of(container)), container.status)
         for number, container in sorted(found.containers.items())

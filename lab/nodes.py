@@ -51,7 +51,7 @@ def create(client: DockerClient, node: Node, image: str, machine: Machine, publi
             command=engine.command(machine),
             labels=node.lab.labels,
             stop_signal="SIGRTMIN+3",
-            networking_config=client.api.create_networking_config({node.lab.name: endpoint}),
+            networking_config={"EndpointsConfig": {node.lab.name: endpoint}},
             host_config=engine.host_config(client, machine, node.volumes) | {"NetworkMode": node.lab.name},
         )
     except APIError as error:
@@ -107,10 +107,10 @@ def start(container: Container) -> None:
 def ask(container: Container) -> Answers:
     """Ask a running node; an empty `system` where it cannot say yet."""
     try:
-        output: bytes = container.exec_run(["sh", "-c", _ASK], stderr=False).output
+        output = container.exec_run(["sh", "-c", _ASK], stderr=False).output
     except APIError:  # it stopped, or has just begun to start
         return Answers("", (), ())
-    return parse_answers(output.decode("utf-8", errors="replace"))
+    return parse_answers(b"".join([output] if isinstance(output, bytes) else output).decode(errors="replace"))
 
 
 def parse_answers(text: str) -> Answers:
@@ -138,7 +138,8 @@ def wait(container: Container, address: IPv4Address) -> Answers:
             return answers
         if monotonic() > end:
             raise UserError(
-                f"{container.name} ({address}) is not up after {_PATIENCE:.0f} s; systemd says {answers.system or 'nothing'!r}",
+                f"{container.name} ({address}) is not up after {_PATIENCE:.0f} s; "
+                f"systemd says {answers.system or 'nothing'!r}",
                 f"docker logs {container.name}; docker exec {container.name} systemctl list-jobs",
             )
         sleep(0.2)

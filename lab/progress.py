@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def _terminal() -> bool:
-    return click.get_text_stream("stderr").isatty()
+    return sys.stderr.isatty()
 
 
 @contextmanager
@@ -42,9 +43,11 @@ def _plain(what: str, began: float) -> Iterator[None]:
 def _live(what: str, began: float) -> Iterator[None]:
     from rich.console import Console  # costs 0.1 s that plain runs need not pay
 
-    with Console(stderr=True).status(f"{what} …") as status:
-        with _ticker(_LIVE_EVERY, lambda: status.update(f"{what} … {monotonic() - began:.0f} s")):
-            yield
+    with (
+        Console(stderr=True).status(f"{what} …") as status,
+        _ticker(_LIVE_EVERY, lambda: status.update(f"{what} … {monotonic() - began:.0f} s")),
+    ):
+        yield
 
 
 @contextmanager

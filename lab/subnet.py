@@ -12,6 +12,7 @@ from lab.spec import DEFAULT_NAME
 
 # RFC 2544 keeps this range for tests, so it is no one's home LAN.
 RANGE = IPv4Network("198.18.0.0/15")
+_NO_MASK = "0.0.0.0"  # noqa: S104 - the default route, nothing listens here
 
 
 def choose(name: str, taken: Iterable[IPv4Network]) -> IPv4Network:
@@ -41,7 +42,7 @@ def parse_routes(table: str) -> list[IPv4Network]:
         if len(fields) < 8:
             continue
         destination, mask = (_address(fields[column]) for column in (1, 7))
-        if mask != "0.0.0.0":
+        if mask != _NO_MASK:
             routes.append(IPv4Network((destination, mask), strict=False))
     return routes
 

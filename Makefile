@@ -1,0 +1,66 @@
+# Verbs for people; each does what is missing and nothing else. `make help` lists them.
+# LAB names the lab (default `lab`), NODES says how many virtual Pis it has (default 3).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+LAB ?= lab
+NODES ?= 3
+export LAB NODES
+VENV := .venv/bin
+# The tools of this clone before those of the machine.
+export PATH := $(CURDIR)/.build/bin:$(CURDIR)/$(VENV):$(PATH)
+
+.PHONY: help setup demo lab provision images stack prove test lint lock clean distclean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## prepare this machine: packages, an engine, .venv, tools
+	@$(PYTHON) -m tools.setup
+
+demo: setup ## everything, on virtual Pis: lab, provision, images, stack, proof
+	@$(MAKE) lab
+	@$(MAKE) provision INVENTORY=lab/inventory.py
+	@$(MAKE) images stack prove CONTEXT=$(LAB)
+
+lab: setup ## start the virtual Pis
+	@python -m lab up
+
+# Your Pis unless the lab is asked for: make provision INVENTORY=lab/inventory.py
+INVENTORY ?= inventory.py
+provision: setup ## turn the Pis of inventory.py into a swarm
+	@pyinfra -y $(INVENTORY) deploys/swarm.py
+
+# The docker context that provisioning left; its name is the cluster's.
+CONTEXT ?= $(LAB)
+images: setup ## build the images and push them to the swarm's registry (CONTEXT=…)
+	@python -m image --context $(CONTEXT) build-all
+
+stack: setup ## deploy the stack (CONTEXT=…)
+	@python -m image --context $(CONTEXT) deploy
+
+prove: setup ## prove that the stack does what it should (CONTEXT=…)
+	@python -m image --context $(CONTEXT) prove
+
+test: setup lint ## lint and all tests
+	@pytest
+
+lint: setup ## ruff and mypy --strict
+	@ruff check .
+	@ruff format --check .
+	@mypy --strict
+
+lock: setup ## pin requirements.in anew into requirements.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -o requirements.txt
+
+# What was never set up has nothing to remove, so these two work without `setup`.
+clean: ## remove the lab LAB: its nodes, keys and docker context
+	@if [ -x $(VENV)/python ]; then python -m lab down; else echo "no .venv, so no lab of this clone: nothing to remove" >&2; fi
+
+distclean: clean ## also remove .venv, .build, the node's image and the tools in your cache
+	@if command -v docker >/dev/null; then docker images --quiet --filter label=pishelf.node | sort -u | xargs --no-run-if-empty docker rmi --force; fi
+	@rm -rf .venv .build "$${XDG_CACHE_HOME:-$$HOME/.cache}/pishelf" .mypy_cache .ruff_cache .pytest_cache .hypothesis
