@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+.NOTPARALLEL: # each step of `demo` needs the one before, whatever -j says
 
 PYTHON ?= python3
 LAB ?= lab

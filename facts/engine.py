@@ -30,7 +30,9 @@ class EngineState:
     interrupted: bool
     """Whether dpkg was stopped in the middle of its work and has to be helped up first."""
     daemon_json: Mapping[str, Any] | None
-    """None where there is none; what cannot be parsed is a FactProcessError."""
+    """None where there is none."""
+    daemon_json_error: str
+    """Why daemon.json cannot be read as what it should be; empty where it can."""
     drop_in: str
     active: bool
     enabled: bool
@@ -38,8 +40,8 @@ class EngineState:
     """Whether something that the engine reads at its start has changed since."""
 
 
-class Engine(FactBase[EngineState]):
-    """Reads `EngineState`."""
+class Engine(FactBase[EngineState | None]):
+    """Reads `EngineState`; None where what the host said could not be understood, which pyinfra reports."""
 
     def command(self) -> str:
         return script(
@@ -56,18 +58,26 @@ class Engine(FactBase[EngineState]):
         try:
             words = [line.split() for line in found["packages"].splitlines()]
             unit = dict(line.split("=", 1) for line in found["unit"].splitlines() if "=" in line)
-            text = found["daemon_json"].strip()
-            daemon_json = json.loads(text) if text else None
-            if daemon_json is not None and not isinstance(daemon_json, dict):
-                raise ValueError(f"{DAEMON_JSON} is not an object")
+            daemon_json, daemon_json_error = _daemon_json(found["daemon_json"].strip())
             return EngineState(
                 packages={word[0]: word[1] for word in words if word[-1] in ("ii", "hi")},
                 interrupted=bool(found["interrupted"].strip()),
                 daemon_json=daemon_json,
+                daemon_json_error=daemon_json_error,
                 drop_in=found["drop_in"],
                 active=unit.get("ActiveState") == "active",
                 enabled=unit.get("UnitFileState") == "enabled",
                 stale=bool(found["stale"].strip()) or unit.get("NeedDaemonReload") == "yes",
             )
         except (KeyError, ValueError, IndexError) as error:
-            raise FactProcessError(f"reading the engine's state: {error} ({DAEMON_JSON}?)") from error
+            raise FactProcessError(f"reading the engine's state: {error!r} in {dict(found)!r:.300}") from error
+
+
+def _daemon_json(text: str) -> tuple[Mapping[str, Any] | None, str]:
+    try:
+        found = json.loads(text) if text else None
+    except ValueError as error:
+        return None, f"{DAEMON_JSON} is not JSON: {error}"
+    if found is not None and not isinstance(found, dict):
+        return None, f"{DAEMON_JSON} is not a JSON object"
+    return found, ""

@@ -47,8 +47,8 @@ class HostState:
     """The networks that the host reaches by a route of its own, e.g. `192.168.1.0/24`."""
 
 
-class Host(FactBase[HostState]):
-    """Reads `HostState`."""
+class Host(FactBase[HostState | None]):
+    """Reads `HostState`; None where what the host said could not be understood, which pyinfra reports."""
 
     def command(self) -> str:
         return script(

@@ -9,13 +9,14 @@ _MARK = "=== "
 
 def script(**commands: str) -> str:
     """A shell script that runs each command and prints its output under its name; failures print nothing."""
+    # The last echo ends the last line of a file that does not end it itself.
     return "\n".join(
-        f"echo '{_MARK}{name}'\n{{ {command}\n}} 2>/dev/null || true" for name, command in commands.items()
+        f"echo '{_MARK}{name}'\n{{ {command}\n}} 2>/dev/null || true\necho" for name, command in commands.items()
     )
 
 
 def sections(output: Iterable[str]) -> Mapping[str, str]:
-    """What `script` printed, by name; lines before the first section are dropped."""
+    """What `script` printed, by name, without the empty lines at its end."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in output:
@@ -23,4 +24,4 @@ def sections(output: Iterable[str]) -> Mapping[str, str]:
             lines = found.setdefault(line.removeprefix(_MARK).strip(), [])
         else:
             lines.append(line)
-    return {name: "\n".join(lines) for name, lines in found.items()}
+    return {name: "\n".join(lines).rstrip("\n") for name, lines in found.items()}

@@ -324,8 +324,12 @@ def _last_words(client: docker.DockerClient, service: str) -> list[str]:
 
 
 def _program(template: Mapping[str, Any]) -> str:
-    """What a task runs. Not where it may: the swarm keeps a task that meets the new constraints as it is."""
-    return _line({key: value for key, value in template.items() if key != "Placement"})
+    """What a task runs.
+
+    Not where it may (Placement): the swarm keeps a task that meets the new constraints as it is. Nor what
+    kind of task it is (Runtime), which the API tells of services only.
+    """
+    return _line({key: value for key, value in template.items() if key not in ("Placement", "Runtime")})
 
 
 def _line(value: object) -> str:

@@ -12,6 +12,7 @@ from pyinfra.api.command import PyinfraCommand
 
 from facts.engine import DAEMON_JSON, DROP_IN, Engine
 from operations.file import place
+from operations.refusal import Refusal, unread
 
 # Debian's mirror of the moment, the automatic upgrade of a first boot: both are waited for.
 _APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
@@ -21,6 +22,12 @@ _APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300 -o 
 def configured(daemon_json: Mapping[str, Any], drop_in: str) -> Generator[PyinfraCommand, None, None]:
     """Merge `daemon_json` into what is there, so that keys which a person added stay, and place the drop-in."""
     state = host.get_fact(Engine)
+    if state is None:
+        yield unread("the engine's state")
+        return
+    if state.daemon_json_error:
+        yield Refusal(f"{state.daemon_json_error}; mend or remove the file on {host.name}, then run again")
+        return
     merged = {**(state.daemon_json or {}), **daemon_json}
     if state.daemon_json == merged and state.drop_in.strip() == drop_in.strip():
         host.noop("already configured")
@@ -35,6 +42,9 @@ def configured(daemon_json: Mapping[str, Any], drop_in: str) -> Generator[Pyinfr
 def installed(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
     """Install the engine's packages, after finishing what an interrupted dpkg left behind."""
     state = host.get_fact(Engine)
+    if state is None:
+        yield unread("the engine's state")
+        return
     if not state.interrupted and all(package in state.packages for package in packages):
         host.noop("already installed")
         return
@@ -52,6 +62,9 @@ def running() -> Generator[PyinfraCommand, None, None]:
     It asks the host and not what this run changed, so that a run which was killed in between is made good.
     """
     state = host.get_fact(Engine)
+    if state is None:
+        yield unread("the engine's state")
+        return
     if state.active and state.enabled and not state.stale:
         host.noop("already running with this configuration")
         return

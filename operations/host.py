@@ -12,7 +12,7 @@ from pyinfra.operations import server
 
 from facts.host import Host
 from operations.file import place
-from operations.refusal import Refusal
+from operations.refusal import Refusal, unread
 
 _FLAG = "cgroup_enable=memory"
 # Certificates are backdated by an hour; a clock further off than this is not the network's delay.
@@ -24,6 +24,9 @@ _PATIENCE = 60
 def named(hostname: str) -> Generator[PyinfraCommand, None, None]:
     """Give the host its name, and resolve that name on the host itself."""
     state = host.get_fact(Host)
+    if state is None:
+        yield unread("the host's state")
+        return
     hosts_file = _with_own_name(state.hosts_file, hostname)
     if state.hostname == hostname and state.hosts_file == hosts_file:
         host.noop("already has its name")
@@ -48,7 +51,11 @@ def _with_own_name(hosts_file: str, name: str) -> str:
 @operation()
 def on_time() -> Generator[PyinfraCommand, None, None]:
     """Have the clock kept right, and refuse to go on with a wrong one: certificates would not be valid."""
-    clock = host.get_fact(Host).clock
+    state = host.get_fact(Host)
+    if state is None:
+        yield unread("the host's state")
+        return
+    clock = state.clock
     if not clock.keeps and clock.can_keep:
         yield StringCommand("timedatectl set-ntp true")
     if not clock.keeps and abs(clock.offset) > _TOLERATED:
@@ -56,7 +63,8 @@ def on_time() -> Generator[PyinfraCommand, None, None]:
             f"for second in $(seq {_PATIENCE}); do"
             " timedatectl show -p NTPSynchronized --value | grep -qx yes && break; sleep 1; done"
         )
-        clock = host.get_fact(Host).clock
+        state = host.get_fact(Host) or state
+        clock = state.clock
     if abs(clock.offset) > _TOLERATED:
         yield Refusal(
             f"the clock is {clock.offset:+.0f} s off this computer's, so certificates would not be valid;"
@@ -71,6 +79,9 @@ def memory_cgroup() -> Generator[PyinfraCommand, None, None]:
     Without it a service's memory limit is silently ignored. Source: RPi-Distro/pi-gen#917.
     """
     state = host.get_fact(Host)
+    if state is None:
+        yield unread("the host's state")
+        return
     if state.memory_cgroup or not state.cmdline_path or _FLAG in state.cmdline.split():
         host.noop("memory is counted, or its flag is set")
         return
@@ -81,6 +92,9 @@ def memory_cgroup() -> Generator[PyinfraCommand, None, None]:
 def rebooted() -> Generator[PyinfraCommand, None, None]:
     """Reboot a host whose kernel does not yet run with the flag that its command line has."""
     state = host.get_fact(Host)
+    if state is None:
+        yield unread("the host's state")
+        return
     if state.memory_cgroup or _FLAG not in state.cmdline.split() or _FLAG in state.booted_with.split():
         host.noop("runs with its command line")
         return

@@ -29,6 +29,11 @@ class Refusal(PyinfraCommand):
         return False
 
 
+def unread(what: str) -> Refusal:
+    """Says no because a fact, which pyinfra then gives as None, could not be read."""
+    return Refusal(f"{what} could not be read, for the reason above; nothing was changed")
+
+
 class OnController(PyinfraCommand):
     """A step that runs here and not on the host, e.g. a call of the engine's API.
 

@@ -19,7 +19,7 @@ from pyinfra.api.command import PyinfraCommand
 
 from facts.host import Host as HostFact
 from facts.swarm import Role, SwarmMembership, SwarmNode, SwarmNodes
-from operations.refusal import OnController, Refusal
+from operations.refusal import OnController, Refusal, unread
 from pki.context import ENGINE_PORT
 
 if TYPE_CHECKING:
@@ -67,7 +67,11 @@ def initialised(address: str, pool: str, certificates: Path) -> Generator[Pyinfr
     if _leader():
         host.noop("already a swarm")
         return
-    for route in host.get_fact(HostFact).routes:
+    state = host.get_fact(HostFact)
+    if state is None:
+        yield unread("the host's state")
+        return
+    for route in state.routes:
         if ipaddress.ip_network(route, strict=False).overlaps(ipaddress.ip_network(pool)):
             yield Refusal(f"overlay_pool {pool} overlaps {route}, which {host.name} has a route to; choose another")
             return
@@ -90,7 +94,9 @@ def joined(role: Role, address: str, certificates: Path) -> Generator[PyinfraCom
     membership = host.get_fact(SwarmMembership)
     leader = _leader()
     if leader is None:
-        yield Refusal("joining the swarm: no manager of the inventory is in one; look at what failed above, run again")
+        silent = [candidate.name for candidate in inventory.get_group("managers") if not candidate.connected]
+        why = f"{', '.join(silent)} does not answer" if silent else "no manager of the inventory is in one"
+        yield Refusal(f"joining the swarm: {why}; look at what failed above, then run again")
         return
     if membership and membership.active:
         if membership.node_id in leader.nodes:
@@ -131,7 +137,11 @@ def labelled(labels: Mapping[str, str | None], certificates: Path) -> Generator[
     Args:
         labels: by name; None is a label that the node must not have.
     """
-    wanted = {**labels, "ipvs": "true" if host.get_fact(HostFact).ipvs else "false"}
+    state = host.get_fact(HostFact)
+    if state is None:
+        yield unread("the host's state")
+        return
+    wanted = {**labels, "ipvs": "true" if state.ipvs else "false"}
     membership = host.get_fact(SwarmMembership)
     leader = _leader()
     if leader is None or membership is None or membership.node_id not in leader.nodes:

@@ -58,7 +58,7 @@ def registry_login(folder: Path, registry: str) -> Login:
     try:
         if path.exists():
             config = json.loads(path.read_text())
-            if known := config.get("auths", {}).get(registry):
+            if (known := config.get("auths", {}).get(registry)) is not None:
                 user, _, password = base64.b64decode(known["auth"], validate=True).decode().partition(":")
                 return Login(user, password)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

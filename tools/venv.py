@@ -23,11 +23,18 @@ def make(clone: Path, log: Path) -> None:
     """Make .venv anew. The stamp comes last: without it the next run begins again."""
     folder = clone / ".venv"
     (folder / _STAMP).unlink(missing_ok=True)
-    Program("making .venv", log, (sys.executable, "-m", "venv", "--clear", str(folder))).run()
+    Program("making .venv", log, (str(_python()), "-m", "venv", "--clear", str(folder))).run()
     requirements = str(clone / "requirements.txt")
     install = ("-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", requirements)
     Program("installing Python packages, Go and Node into .venv", log, (str(folder / "bin" / "python"), *install)).run()
     (folder / _STAMP).write_text(_key(clone), encoding="ascii")
+
+
+def _python() -> Path:
+    """The system's Python, also where this very program runs with the one of .venv."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    system = Path(sys.base_prefix) / "bin" / name
+    return system if sys.prefix != sys.base_prefix and system.exists() else Path(sys.executable)
 
 
 def _key(clone: Path) -> str:

@@ -142,6 +142,7 @@ def test_services_and_tasks_read_as_the_engine_api_gives_them():
         "ContainerSpec": {"Image": "r/web@sha256:1"},
         "Placement": {"Constraints": ["node.role == worker"], "MaxReplicas": 1},
         "ForceUpdate": 0,
+        "Runtime": "container",
     }
     service = Service.of(
         {
@@ -167,7 +168,11 @@ def test_services_and_tasks_read_as_the_engine_api_gives_them():
             "Slot": 1,
             "DesiredState": "running",
             "Status": {"State": "running", "ContainerStatus": {}},
-            "Spec": {**template, "Placement": {"Constraints": ["node.role == manager"]}},
+            "Spec": {
+                "ContainerSpec": template["ContainerSpec"],
+                "Placement": {"Constraints": ["node.role == manager"]},
+                "ForceUpdate": 0,
+            },
         }
     )
     assert (service.name, service.replicas, service.ports) == ("web", 2, ((80, "host"),))
