@@ -25,6 +25,7 @@ class Refusal(PyinfraCommand):
         return f"Refusal({self.message!r})"
 
     def execute(self, state: State, host: Host, connector_arguments: object) -> bool:
+        del state, connector_arguments  # pyinfra's signature
         host.log_styled(self.message, fg="red", log_func=logger.error)
         return False
 

@@ -11,8 +11,11 @@ _TIMEOUT = 60
 
 
 class _OurCaOnly(TLSConfig):
-    """TLS that the environment cannot bend: requests prefers REQUESTS_CA_BUNDLE to the CA that it was
-    given (psf/requests#3829), and a proxy has no business between us and a Pi."""
+    """TLS that the environment cannot bend.
+
+    requests prefers REQUESTS_CA_BUNDLE to the CA that it was given (psf/requests#3829), and a proxy has
+    no business between us and a Pi.
+    """
 
     def configure_client(self, client: APIClient) -> None:
         super().configure_client(client)
