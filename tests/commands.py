@@ -1,0 +1,97 @@
+"""What tests say to the project and to Docker: the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PYINFRA = str(Path(sys.executable).parent / "pyinfra")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said on both channels."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def said(self) -> str:
+        return self.stdout + self.stderr
+
+    def ok(self) -> str:
+        """The standard output of a command that succeeded."""
+        assert self.code == 0, f"{' '.join(self.argv)} ended with {self.code}:\n{self.said[-6000:]}"
+        return self.stdout
+
+    def refused(self, *words: str) -> str:
+        """The output of a command that failed as for a person: in words, without a traceback."""
+        assert self.code != 0, f"{' '.join(self.argv)} succeeded:\n{self.said[-6000:]}"
+        assert "Traceback" not in self.said, self.said
+        for word in words:
+            assert word in self.said, f"{word!r} is not in what it said:\n{self.said}"
+        return self.said
+
+
+def command(*argv: str | Path, timeout: float = 1800, **env: str) -> Done:
+    """Run a command as a user would, from the clone's root; NAME=value arguments go to its environment."""
+    words = tuple(str(word) for word in argv)
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "NO_COLOR": "1", **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+    )
+    return Done(words, done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The tests' own lab: virtual Pis `pi1` … and the cluster on them."""
+
+    name: str
+
+    def python(self, module: str, *argv: str | Path, **env: str) -> Done:
+        """`python -m MODULE …`."""
+        return command(sys.executable, "-m", module, *argv, LAB=self.name, **env)
+
+    def image(self, *argv: str, **env: str) -> Done:
+        """`python -m image --context LAB …`."""
+        return self.python("image", "--context", self.name, *argv, **env)
+
+    def pyinfra(self, *argv: str, **env: str) -> Done:
+        return command(PYINFRA, *argv, LAB=self.name, **env)
+
+    def provision(self, *argv: str, **env: str) -> Done:
+        """The main deploy on this lab."""
+        return self.pyinfra("-y", "lab/inventory.py", "deploys/swarm.py", *argv, **env)
+
+    def on(self, node: str, *argv: str) -> Done:
+        """Run a program on a virtual Pi, by the host's engine: another route than ssh and our facts."""
+        return command("docker", "exec", f"{self.name}-{node}", *argv)
+
+    def docker(self, *argv: str) -> Done:
+        """Docker's command line through the context that provisioning left behind."""
+        return command("docker", "--context", self.name, *argv)
+
+    def address(self, node: str) -> str:
+        """A virtual Pi's address, from the host's engine."""
+        seen = json.loads(command("docker", "inspect", f"{self.name}-{node}").ok())[0]
+        (network,) = seen["NetworkSettings"]["Networks"].values()
+        return str(network["IPAddress"])
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / ".cluster" / self.name
