@@ -85,9 +85,13 @@ def _settled(names: list[str]) -> list[str]:
 
 def _unknown(names: list[str]) -> list[str]:
     """Those that apt cannot install as things stand."""
-    policy = ask("apt-cache", "policy", *names) or ""
-    known = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))", policy, re.MULTILINE)
+    known = candidates(ask("apt-cache", "policy", *names) or "")
     return [name for name in names if name not in known]
+
+
+def candidates(policy: str) -> set[str]:
+    """Packages of an `apt-cache policy` that can be installed."""
+    return set(re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))", policy, re.MULTILINE))
 
 
 def _add_backports(rights: Rights, log: Path) -> bool:

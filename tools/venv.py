@@ -27,7 +27,12 @@ def make(clone: Path, log: Path) -> None:
     requirements = str(clone / "requirements.txt")
     install = ("-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", requirements)
     Program("installing Python packages, Go and Node into .venv", log, (str(folder / "bin" / "python"), *install)).run()
-    (folder / _STAMP).write_text(_key(clone), encoding="ascii")
+    stamp(clone)
+
+
+def stamp(clone: Path) -> None:
+    """Mark .venv as whole."""
+    (clone / ".venv" / _STAMP).write_text(_key(clone), encoding="ascii")
 
 
 def _python() -> Path:
