@@ -222,3 +222,15 @@ def test_without_its_ca_key_the_cluster_is_left_alone_and_the_file_named(swarm: 
         assert "Starting operation" not in swarm.provision().refused("ca-key.pem")
     finally:
         shutil.move(aside, key)
+
+
+def test_a_cluster_whose_keys_are_lost_is_taken_over_with_root_on_its_nodes(swarm: Lab) -> None:
+    nodes = swarm.docker("node", "ls", "--format", "{{.ID}}").ok()
+    for name in ("ca.pem", "ca-key.pem", "cert.pem", "key.pem", "config.json"):
+        (swarm.folder / name).unlink()
+    swarm.provision().ok()
+    assert swarm.docker("node", "ls", "--format", "{{.ID}}").ok() == nodes
+    for pi in PIS:
+        assert '"ApiVersion"' in dial(
+            swarm, pi, "-cert", swarm.folder / "cert.pem", "-key", swarm.folder / "key.pem", "-ign_eof"
+        )
