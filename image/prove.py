@@ -1,0 +1,283 @@
+"""Whether the cluster does what it is for: measured where its owner would look, not assumed.
+
+Each measure is one function that returns one `Measure`; `prove` takes them side by side.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import docker
+import requests
+
+from image import watch
+from image.cluster import Cluster, Node
+from image.deploy import STACK
+from image.errors import UserError
+from image.platform import Platform
+from image.run import run
+
+# Prometheus looks for nodes every 10 s and scrapes every 15 s; a Pi is slow besides.
+_PATIENCE = 60.0
+_POLL = 1.0
+_ANSWER = 5.0
+# Pulls and emulators side by side: more do not help an engine on a card.
+_SIDE_BY_SIDE = 4
+_SERVED_BY = re.compile(r'<meta name="served-by" content="([^"]*)">')
+
+Starts = Callable[[Path, Platform, Sequence[str]], object]
+"""Runs a program under an emulator; raises UserError if it does not start."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    seen: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """An image's program for one platform, as the registry has it."""
+
+    image: str
+    platform: Platform
+    reference: str
+    """By the digest of this platform's manifest, so that a node's own image of that name stays as it is."""
+    path: str
+    """Of the program, in the image."""
+    arguments: tuple[str, ...]
+    """With which it ends well and soon, e.g. `--version`."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """All measures, and where a person may look for himself."""
+
+    measures: tuple[Measure, ...]
+    addresses: dict[str, tuple[str, ...]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well."""
+        return all(measure.ok for measure in self.measures)
+
+
+def prove(cluster: Cluster, programs: Iterable[Program], starts: Starts, patience: float = _PATIENCE) -> Proof:
+    """Take every measure; raises UserError only where the manager does not answer.
+
+    Args:
+        programs: what is to be pulled and started once.
+        starts: runs a program of another platform.
+        patience: seconds that a measure may take to come true.
+    """
+    snapshot = _snapshot(cluster)
+    pages, prometheus = (addresses(snapshot, name) for name in ("web", "prometheus"))
+    ready = [node for node in cluster.nodes if node.ready]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        looks = [
+            pool.submit(nodes_ready, cluster.nodes),
+            pool.submit(services_run, cluster, snapshot, patience),
+            pool.submit(targets_up, prometheus, ready, patience),
+            pool.submit(pages_answer, pages, ready, patience),
+        ]
+        starting = {program: pool.submit(program_starts, cluster, program, starts) for program in programs}
+        measures = [look.result() for look in looks]
+        started = {program: task.result() for program, task in starting.items()}
+    return Proof(
+        (*measures, *programs_start(started)),
+        {"the page": pages, "Prometheus": prometheus},
+    )
+
+
+def _snapshot(cluster: Cluster) -> watch.Snapshot:
+    try:
+        with closing(cluster.endpoint.client()) as client:
+            return watch.read(client, STACK)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise UserError(
+            f"the manager of {cluster.name} at {cluster.endpoint.host} does not answer: {error}",
+            f"docker --context {cluster.name} node ls",
+        ) from error
+
+
+def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
+    """Where a service is published: at its tasks' nodes in host mode, else at every node that is ready."""
+    service = snapshot.service(name)
+    if service is None:
+        return ()
+    hosts = {task.node for task in snapshot.running(service)}
+    return tuple(
+        f"http://{node.address}" + ("" if port == 80 else f":{port}")
+        for port, mode in service.ports
+        for node in sorted(snapshot.nodes, key=lambda node: node.name)
+        if (node.id in hosts if mode == "host" else node.ready)
+    )
+
+
+def nodes_ready(nodes: Sequence[Node]) -> Measure:
+    """Every node of the swarm takes tasks."""
+    away = [node.name for node in nodes if not node.ready]
+    if away:
+        return Measure("nodes", False, f"not ready: {', '.join(away)}", f"docker node inspect --pretty {away[0]}")
+    return Measure("nodes", True, f"{len(nodes)} ready: {', '.join(node.name for node in nodes)}")
+
+
+def services_run(cluster: Cluster, snapshot: watch.Snapshot, patience: float) -> Measure:
+    """Every service of the stack has its replicas."""
+
+    def look(now: watch.Snapshot) -> Measure:
+        if not now.services:
+            return Measure("services", False, "the stack is not deployed", "python -m image deploy")
+        progress = watch.judge(now, {task.id for task in snapshot.tasks})
+        short = [one for one in progress if one.phase != "converged"]
+        return Measure(
+            "services",
+            not short,
+            ", ".join(map(str, progress)),
+            f"docker service ps --no-trunc {STACK}_{short[0].name}" if short else "",
+        )
+
+    first = look(snapshot)
+    return first if first.ok or not snapshot.services else _until(lambda: look(_snapshot(cluster)), patience)
+
+
+def targets_up(prometheus: Sequence[str], nodes: Sequence[Node], patience: float) -> Measure:
+    """Prometheus scrapes one node_exporter on each ready node, and knows each node by its name."""
+    what = "Prometheus' targets"
+    if not prometheus:
+        return Measure(what, False, "Prometheus is not running", f"docker service ps --no-trunc {STACK}_prometheus")
+    names = {node.name for node in nodes}
+
+    def look() -> Measure:
+        try:
+            targets = _ask(f"{prometheus[0]}/api/v1/targets?state=active")["activeTargets"]
+            found = _ask(f"{prometheus[0]}/api/v1/query?query=count by (node) (node_load1)")["result"]
+        except (requests.RequestException, KeyError, ValueError) as error:
+            return Measure(what, False, f"{prometheus[0]} gives no answer: {error}", f"curl {prometheus[0]}/-/ready")
+        return judge_targets(targets, {one["metric"].get("node", "") for one in found}, names, prometheus[0])
+
+    return _until(look, patience)
+
+
+def judge_targets(targets: Sequence[dict[str, Any]], measured: set[str], names: set[str], address: str) -> Measure:
+    """Compare what Prometheus scrapes with what there is.
+
+    Args:
+        targets: `activeTargets` of GET /api/v1/targets.
+        measured: the nodes' names on the series that Prometheus has of them.
+        names: the ready nodes'.
+    """
+    what = "Prometheus' targets"
+    nodes = [target for target in targets if target["scrapePool"] == "node"]
+    down = [target for target in targets if target["health"] != "up"]
+    up = len(nodes) - sum(target["scrapePool"] == "node" for target in down)
+    if down:
+        reason = f"{down[0]['scrapeUrl']} is {down[0]['health']}: {down[0]['lastError'] or 'not scraped yet'}"
+        return Measure(what, False, f"{up} of {len(names)} nodes up; {reason}", f"open {address}/targets")
+    if up != len(names) or measured != names:
+        lost = ", ".join(sorted(names - measured)) or "none"
+        return Measure(what, False, f"{up} of {len(names)} nodes up; not seen: {lost}", f"open {address}/targets")
+    return Measure(what, True, f"{up} of {len(names)} nodes up, each with its name: {', '.join(sorted(measured))}")
+
+
+def pages_answer(pages: Sequence[str], nodes: Sequence[Node], patience: float) -> Measure:
+    """The tiny server's page comes from each published address, and names a node of this swarm."""
+    if not pages:
+        return Measure("the page", False, "nobody serves it", f"docker service ps --no-trunc {STACK}_web")
+    names = {node.name for node in nodes}
+
+    def look() -> Measure:
+        served = []
+        for page in pages:
+            try:
+                answer = _session().get(page, timeout=_ANSWER)
+            except requests.RequestException as error:
+                return Measure("the page", False, f"{page} gives no answer: {error}", f"curl {page}")
+            by = _SERVED_BY.search(answer.text)
+            if answer.status_code != 200 or by is None or by[1] not in names:
+                told = f"names {by[1]!r}, no node of this swarm" if by else "is not our page"
+                return Measure("the page", False, f"{page} ({answer.status_code}) {told}", f"curl -i {page}")
+            served.append(f"{page} by {by[1]}")
+        return Measure("the page", True, ", ".join(served))
+
+    return _until(look, patience)
+
+
+def program_starts(cluster: Cluster, program: Program, starts: Starts) -> str:
+    """Pull a program's image by a node's engine, take the program out of it and start it; "" if it did.
+
+    Otherwise what went wrong. Nothing stays on the node: the container is never started.
+    """
+    with TemporaryDirectory(prefix="pishelf-") as folder:
+        file = Path(folder, Path(program.path).name)
+        try:
+            _take_out(cluster, program, file)
+            starts(file, program.platform, program.arguments)
+        except UserError as error:
+            return error.message
+    return ""
+
+
+def _take_out(cluster: Cluster, program: Program, file: Path) -> None:
+    def engine(*words: str | Path) -> str:
+        return run("docker", *words, env=cluster.environment).strip()
+
+    engine("pull", "--quiet", "--platform", str(program.platform), program.reference)
+    try:
+        container = engine("create", "--platform", str(program.platform), program.reference)
+        try:
+            engine("cp", f"{container}:{program.path}", file)
+        finally:
+            engine("rm", container)
+    finally:
+        engine("rmi", program.reference)
+
+
+def programs_start(started: dict[Program, str]) -> tuple[Measure, ...]:
+    """One measure an image: on which platforms its program starts, or why it does not."""
+    measures = []
+    for image in dict.fromkeys(program.image for program in started):
+        ours = {program: error for program, error in started.items() if program.image == image}
+        broken = {program: error for program, error in ours.items() if error}
+        platforms = ", ".join(str(program.platform) for program in ours if program not in broken)
+        seen = f"pulled, starts on {platforms}" if platforms else "pulled"
+        if broken:
+            seen = "; ".join(f"{program.platform}: {error}" for program, error in broken.items())
+        measures.append(Measure(image, not broken, seen, "python -m image build-all" if broken else ""))
+    return tuple(measures)
+
+
+def _until(look: Callable[[], Measure], patience: float) -> Measure:
+    """The first good measure, or the last one when patience ends."""
+    end = time.monotonic() + patience
+    while True:
+        measure = look()
+        if measure.ok or time.monotonic() >= end:
+            return measure
+        time.sleep(_POLL)
+
+
+def _ask(url: str) -> Any:
+    """The `data` of an answer of Prometheus' API."""
+    answer = _session().get(url, timeout=_ANSWER)
+    answer.raise_for_status()
+    return answer.json()["data"]
+
+
+def _session() -> requests.Session:
+    """A session that asks the cluster itself, whatever proxy the environment names for the world outside."""
+    session = requests.Session()
+    session.trust_env = False
+    return session

@@ -1,0 +1,166 @@
+"""What the proof makes of what it sees, on values and against small servers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from image.cluster import Node
+from image.platform import Platform
+from image.prove import (
+    Measure,
+    Program,
+    addresses,
+    judge_targets,
+    nodes_ready,
+    pages_answer,
+    programs_start,
+    targets_up,
+)
+from image.watch import Service, Snapshot, Task
+
+ARM64, ARMV6 = Platform("linux", "arm64"), Platform("linux", "arm", "v6")
+PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, ARM64)
+PI2 = Node("n2", "pi2", "198.18.0.12", "worker", True, ARM64)
+PI3 = Node("n3", "pi3", "198.18.0.13", "worker", True, ARM64)
+NODES = (PI1, PI2, PI3)
+WEB = Service("s1", "web", "x", "x", 2, ports=((80, "host"),))
+ON_PI2 = Task("t1", "s1", "running", "running", "x", "n2", 1)
+
+
+@contextmanager
+def server(body: str, content_type: str = "text/html") -> Iterator[str]:
+    """A server on this machine that answers every question alike; gives its address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def target(address: str, pool: str = "node", health: str = "up", error: str = "") -> dict[str, str]:
+    return {"scrapePool": pool, "health": health, "lastError": error, "scrapeUrl": f"http://{address}/metrics"}
+
+
+SELF = target("localhost:9090", "prometheus")
+NAMES = {"pi1", "pi2"}
+
+
+def test_a_port_of_the_nodes_own_answers_where_a_task_runs():
+    assert addresses(Snapshot((WEB,), (ON_PI2,), NODES), "web") == ("http://198.18.0.12",)
+
+
+def test_a_routed_port_answers_on_every_node():
+    routed = replace(WEB, ports=((8000, "ingress"),))
+    assert addresses(Snapshot((routed,), (ON_PI2,), NODES), "web") == tuple(
+        f"http://198.18.0.{last}:8000" for last in (11, 12, 13)
+    )
+
+
+def test_a_service_that_is_not_there_has_no_address():
+    assert addresses(Snapshot((), (), NODES), "web") == ()
+
+
+def test_a_node_that_is_away_is_named():
+    measure = nodes_ready((PI1, replace(PI2, ready=False), PI3))
+    assert not measure.ok
+    assert "pi2" in measure.seen
+    assert nodes_ready(NODES) == Measure("nodes", True, "3 ready: pi1, pi2, pi3")
+
+
+def test_one_target_up_a_node_each_with_its_name_is_well():
+    targets = [target("10.0.1.2:9100"), target("10.0.1.3:9100"), SELF]
+    measure = judge_targets(targets, NAMES, NAMES, "http://pi1:9090")
+    assert (measure.ok, measure.seen) == (True, "2 of 2 nodes up, each with its name: pi1, pi2")
+
+
+@pytest.mark.parametrize(
+    ("targets", "measured", "told"),
+    [
+        ([target("10.0.1.2:9100"), SELF], {"pi1"}, "1 of 2 nodes up; not seen: pi2"),
+        (
+            [target("10.0.1.2:9100"), target("10.0.1.3:9100", health="down", error="connection refused"), SELF],
+            NAMES,
+            "1 of 2 nodes up; http://10.0.1.3:9100/metrics is down: connection refused",
+        ),
+        ([target("10.0.1.2:9100"), target("10.0.1.3:9100"), SELF], {"pi1", ""}, "not seen: pi2"),
+        (
+            [target("a:1", health="unknown"), target("b:1"), SELF],
+            NAMES,
+            "http://a:1/metrics is unknown: not scraped yet",
+        ),
+    ],
+)
+def test_a_target_that_is_missing_down_or_without_a_name_is_told(targets, measured, told):
+    measure = judge_targets(targets, measured, NAMES, "http://pi1:9090")
+    assert not measure.ok
+    assert told in measure.seen
+
+
+def test_a_page_says_which_node_served_it():
+    with server('<meta name="served-by" content="pi2">') as page:
+        measure = pages_answer([page], NODES, 0)
+    assert (measure.ok, measure.seen) == (True, f"{page} by pi2")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [("<h1>It works!</h1>", "is not our page"), ('<meta name="served-by" content="pi9">', "names 'pi9'")],
+)
+def test_a_page_that_is_not_ours_is_told_by_its_address(body, told):
+    with server(body) as page:
+        measure = pages_answer([page], NODES, 0)
+    assert not measure.ok
+    assert page in measure.seen
+    assert told in measure.seen
+
+
+def test_an_address_that_does_not_answer_is_named():
+    with server("") as page:
+        pass
+    assert f"{page} gives no answer" in pages_answer([page], NODES, 0).seen
+
+
+def test_something_else_on_prometheus_port_is_no_prometheus():
+    with server("hello") as address:
+        measure = targets_up([address], NODES, 0)
+    assert not measure.ok
+    assert f"{address} gives no answer" in measure.seen
+
+
+def test_nothing_published_is_a_failure_not_a_success():
+    assert not pages_answer([], NODES, 0).ok
+    assert not targets_up([], NODES, 0).ok
+
+
+def program(image: str, platform: Platform) -> Program:
+    return Program(image, platform, f"pi1:5000/{image}@sha256:0", f"/bin/{image}", ("--version",))
+
+
+def test_programs_are_told_by_image():
+    started = {program("registry", ARM64): "", program("registry", ARMV6): "", program("prometheus", ARM64): ""}
+    assert programs_start(started) == (
+        Measure("registry", True, "pulled, starts on linux/arm64, linux/arm/v6"),
+        Measure("prometheus", True, "pulled, starts on linux/arm64"),
+    )
+
+
+def test_a_program_that_does_not_start_is_told_with_its_platform():
+    (measure,) = programs_start({program("registry", ARM64): "", program("registry", ARMV6): "illegal instruction"})
+    assert not measure.ok
+    assert measure.seen == "linux/arm/v6: illegal instruction"
