@@ -11,8 +11,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from docker import DockerClient
-from docker.context import ContextAPI
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool
@@ -21,8 +20,8 @@ from image.errors import UserError
 from lab import engine, files, image, keys, nodes, subnet
 from lab.progress import say, step
 from lab.spec import LABEL_LAB, Lab, Node, node_number
+from pki.context import ENGINE_PORT, docker_config_folder, forget
 
-_CONTEXT_PORT = 2376
 _TRIES = 5
 
 
@@ -267,10 +266,4 @@ def _remove_context(lab: Lab, network: IPv4Network | None) -> None:
     """Remove the docker context of that name, if it leads to this lab's leader."""
     if network is None:
         return
-    leader = f"{Node(lab, 1, network).address}:{_CONTEXT_PORT}"
-    try:
-        context = ContextAPI.get_context(lab.name)
-        if context is not None and leader in str(context.Host):
-            ContextAPI.remove_context(lab.name)
-    except DockerException as error:
-        say(f"docker context {lab.name!r} stays: {error}")
+    forget(lab.name, f"tcp://{Node(lab, 1, network).address}:{ENGINE_PORT}", docker_config_folder())

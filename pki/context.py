@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,21 @@ _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 def docker_config_folder() -> Path:
     """Where this user's docker keeps its contexts."""
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def forget(name: str, host: str, config: Path) -> bool:
+    """Remove the context `name` if it leads to `host`, and say whether it did."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    meta = config / "contexts" / "meta" / digest
+    try:
+        leads_to = json.loads((meta / "meta.json").read_bytes())["Endpoints"]["docker"]["Host"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # none, or none of ours
+    if leads_to != host:
+        return False
+    shutil.rmtree(meta)
+    shutil.rmtree(config / "contexts" / "tls" / digest, ignore_errors=True)
+    return True
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pki.authority import Authority, client_files
-from pki.context import Context
+from pki.context import Context, forget
 from pki.credentials import Login, registry_login
 from pki.folder import cluster_folder, write_private
 
@@ -107,6 +107,17 @@ def test_docker_itself_reads_the_context_that_we_write(tmp_path: Path) -> None:
     assert seen["Endpoints"]["docker"]["Host"] == "tcp://198.18.0.11:2376"
     assert set(seen["TLSMaterial"]["docker"]) == {"ca.pem", "cert.pem", "key.pem"}
     assert all(mode(path) == 0o600 for path in config.rglob("*.pem"))
+
+
+def test_a_context_is_forgotten_only_where_it_leads_to_the_host_that_is_named(tmp_path: Path) -> None:
+    certificates, config = tmp_path / "shelf", tmp_path / "docker"
+    certificates.mkdir()
+    client_files(Authority.load_or_create(certificates, "shelf"), certificates, "owner")
+    Context("shelf", "tcp://198.18.0.11:2376", certificates).write(config)
+    assert not forget("shelf", "tcp://198.18.1.11:2376", config)
+    assert not forget("other", "tcp://198.18.0.11:2376", config)
+    assert forget("shelf", "tcp://198.18.0.11:2376", config)
+    assert not [path for path in config.rglob("*") if path.is_file()]
 
 
 def test_a_context_whose_key_changed_is_not_taken_for_written(tmp_path: Path) -> None:
