@@ -1,3 +1,5 @@
+"""`python -m image`."""
+
 from image.cli import main
 
 main(prog_name="python -m image")

@@ -72,7 +72,7 @@ class Node:
         status, description = attrs["Status"], attrs["Description"]
         spec = attrs["Spec"]
         address = status.get("Addr", "")
-        if address in ("", "0.0.0.0"):  # what a manager says of itself before it has peers
+        if address in ("", "0.0.0.0"):  # noqa: S104 - what a manager says of itself before it has peers
             address = attrs.get("ManagerStatus", {}).get("Addr", "").rpartition(":")[0]
         return cls(
             id=attrs["ID"],

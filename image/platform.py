@@ -31,10 +31,7 @@ class Platform:
         """Parse `linux/arm/v7`; raises UserError on anything that we do not build."""
         os, _, rest = text.partition("/")
         architecture, slash, variant = rest.partition("/")
-        if architecture == "arm":
-            known = variant in _GOARM
-        else:
-            known = architecture in ("arm64", "amd64") and not slash
+        known = variant in _GOARM if architecture == "arm" else architecture in ("arm64", "amd64") and not slash
         if os != "linux" or not known:
             raise UserError(
                 f"platform {text!r} is not one we build",
