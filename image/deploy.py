@@ -144,7 +144,7 @@ def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
         loader=jinja2.FileSystemLoader(template.parent),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # YAML, not HTML
+        autoescape=False,  # noqa: S701 -- it makes YAML, not HTML
     )
     try:
         return environment.get_template(template.name).render(values)
