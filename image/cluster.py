@@ -122,6 +122,11 @@ class Cluster:
         """Whether every node's kernel has IPVS, without which ingress ports and VIPs do not answer."""
         return all(node.labels.get(IPVS_LABEL, "true") == "true" for node in self.nodes)
 
+    @property
+    def docker(self) -> str:
+        """How a person begins a command for this swarm."""
+        return f"docker --context {self.name}"
+
     def engine(self, node: Node) -> Endpoint:
         """How to reach this node's own engine."""
         return self.endpoint.at(node.address)

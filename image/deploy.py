@@ -111,13 +111,13 @@ def prometheus_node(cluster: Cluster) -> Node:
         problem = f"{names} have" if labelled else f"no node of {cluster.name} has"
         raise UserError(
             f"{problem} the label {PROMETHEUS_LABEL}=true, and Prometheus keeps its data on one",
-            f"docker node update --label-{'rm' if labelled else 'add'} "
+            f"{cluster.docker} node update --label-{'rm' if labelled else 'add'} "
             f"{PROMETHEUS_LABEL}{'' if labelled else '=true'} NODE",
         )
     if not labelled[0].ready:
         raise UserError(
             f"{labelled[0].name}, the node with Prometheus' data, is not ready to take tasks",
-            f"docker node inspect --pretty {labelled[0].name}",
+            f"{cluster.docker} node inspect --pretty {labelled[0].name}",
         )
     return labelled[0]
 
@@ -191,12 +191,12 @@ def deploy(
             _tell(cluster, compose)
             after = watch.read(client, STACK)
             if before.specs != after.specs or not watch.converged(watch.judge(after)):
-                watch.watch(client, STACK, {task.id for task in before.tasks}, timeout, show)
+                watch.watch(client, STACK, {task.id for task in before.tasks}, timeout, show, cluster.docker)
             return _outcome(before, after, watch.judge(watch.read(client, STACK)))
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise UserError(
             f"the manager of {cluster.name} at {cluster.endpoint.host} stopped answering: {error}",
-            f"docker --context {cluster.name} node ls; then deploy again",
+            f"{cluster.docker} node ls; then deploy again",
         ) from error
 
 

@@ -33,6 +33,8 @@ _ANSWER = 5.0
 _SIDE_BY_SIDE = 4
 _SERVED_BY = re.compile(r'<meta name="served-by" content="([^"]*)">')
 
+_NEXT = ("node ls", f"stack ps {STACK}", f"service logs --follow {STACK}_prometheus")
+
 Starts = Callable[[Path, Platform, Sequence[str]], object]
 """Runs a program under an emulator; raises UserError if it does not start."""
 
@@ -73,6 +75,20 @@ class Proof:
         """Whether all is well."""
         return all(measure.ok for measure in self.measures)
 
+    def lines(self, docker_command: str) -> list[str]:
+        """The proof for a person: what was seen, where to look, what to type next."""
+        width = max(len(text) for text in (*(measure.what for measure in self.measures), *self.addresses))
+        told = []
+        for measure in self.measures:
+            told.append(f"{'✓' if measure.ok else '✗'} {measure.what:{width}}  {measure.seen}")
+            if measure.fix and not measure.ok:
+                told.append(f"    Try: {measure.fix}")
+        told += ["", "Open"]
+        told += [f"  {name:{width}}  {'  '.join(where) or 'nowhere yet'}" for name, where in self.addresses.items()]
+        told += ["", "Next"]
+        told += [f"  {docker_command} {command}" for command in _NEXT]
+        return told
+
 
 def prove(cluster: Cluster, programs: Iterable[Program], starts: Starts, patience: float = _PATIENCE) -> Proof:
     """Take every measure; raises UserError only where the manager does not answer.
@@ -87,7 +103,7 @@ def prove(cluster: Cluster, programs: Iterable[Program], starts: Starts, patienc
     ready = [node for node in cluster.nodes if node.ready]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         looks = [
-            pool.submit(nodes_ready, cluster.nodes),
+            pool.submit(nodes_ready, cluster.nodes, cluster.docker),
             pool.submit(services_run, cluster, snapshot, patience),
             pool.submit(targets_up, prometheus, ready, patience),
             pool.submit(pages_answer, pages, ready, patience),
@@ -108,7 +124,7 @@ def _snapshot(cluster: Cluster) -> watch.Snapshot:
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise UserError(
             f"the manager of {cluster.name} at {cluster.endpoint.host} does not answer: {error}",
-            f"docker --context {cluster.name} node ls",
+            f"{cluster.docker} node ls",
         ) from error
 
 
@@ -126,11 +142,12 @@ def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
     )
 
 
-def nodes_ready(nodes: Sequence[Node]) -> Measure:
+def nodes_ready(nodes: Sequence[Node], docker_command: str = "docker") -> Measure:
     """Every node of the swarm takes tasks."""
     away = [node.name for node in nodes if not node.ready]
     if away:
-        return Measure("nodes", False, f"not ready: {', '.join(away)}", f"docker node inspect --pretty {away[0]}")
+        fix = f"{docker_command} node inspect --pretty {away[0]}"
+        return Measure("nodes", False, f"not ready: {', '.join(away)}", fix)
     return Measure("nodes", True, f"{len(nodes)} ready: {', '.join(node.name for node in nodes)}")
 
 
@@ -146,7 +163,7 @@ def services_run(cluster: Cluster, snapshot: watch.Snapshot, patience: float) ->
             "services",
             not short,
             ", ".join(map(str, progress)),
-            f"docker service ps --no-trunc {STACK}_{short[0].name}" if short else "",
+            f"{cluster.docker} service ps --no-trunc {STACK}_{short[0].name}" if short else "",
         )
 
     first = look(snapshot)
@@ -157,7 +174,7 @@ def targets_up(prometheus: Sequence[str], nodes: Sequence[Node], patience: float
     """Prometheus scrapes one node_exporter on each ready node, and knows each node by its name."""
     what = "Prometheus' targets"
     if not prometheus:
-        return Measure(what, False, "Prometheus is not running", f"docker service ps --no-trunc {STACK}_prometheus")
+        return Measure(what, False, "Prometheus is not running", "python -m image deploy")
     names = {node.name for node in nodes}
 
     def look() -> Measure:
@@ -195,7 +212,7 @@ def judge_targets(targets: Sequence[dict[str, Any]], measured: set[str], names: 
 def pages_answer(pages: Sequence[str], nodes: Sequence[Node], patience: float) -> Measure:
     """The tiny server's page comes from each published address, and names a node of this swarm."""
     if not pages:
-        return Measure("the page", False, "nobody serves it", f"docker service ps --no-trunc {STACK}_web")
+        return Measure("the page", False, "nobody serves it", "python -m image deploy")
     names = {node.name for node in nodes}
 
     def look() -> Measure:

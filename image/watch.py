@@ -249,6 +249,7 @@ def watch(
     known: Collection[str],
     timeout: float,
     show: Callable[[tuple[Progress, ...]], None],
+    docker_command: str = "docker",
 ) -> None:
     """Return when the whole stack has converged and stays so for a moment.
 
@@ -256,6 +257,7 @@ def watch(
         known: the ids of tasks that were there before the deploy.
         timeout: seconds.
         show: called after each look.
+        docker_command: how a person begins a command for this swarm; for the advice in errors.
 
     Raises:
         UserError: a service rolled back, paused, or fails again and again; or time is up.
@@ -269,7 +271,9 @@ def watch(
         show(progress)
         failed = [one for one in progress if one.phase == "failed"]
         if failed:
-            raise UserError(_report("the stack did not converge", failed, client, stack), _fix(stack, failed))
+            raise UserError(
+                _report("the stack did not converge", failed, client, stack), _fix(docker_command, stack, failed)
+            )
         now = time.monotonic()
         tasks = frozenset(task.id for service in snapshot.services for task in snapshot.running(service))
         if not converged(progress):
@@ -281,7 +285,7 @@ def watch(
         if now >= end:
             late = [one for one in progress if one.phase != "converged"]
             what = f"the stack did not converge within {timeout:.0f} s"
-            raise UserError(_report(what, late, client, stack), _fix(stack, late))
+            raise UserError(_report(what, late, client, stack), _fix(docker_command, stack, late))
         time.sleep(_POLL)
 
 
@@ -307,9 +311,9 @@ def _report(what: str, services: list[Progress], client: docker.DockerClient, st
     return "\n".join(lines)
 
 
-def _fix(stack: str, services: list[Progress]) -> str:
+def _fix(command: str, stack: str, services: list[Progress]) -> str:
     name = f"{stack}_{services[0].name}" if services else stack
-    return f"docker service ps --no-trunc {name}; docker service logs {name}"
+    return f"{command} service ps --no-trunc {name}; {command} service logs {name}"
 
 
 def _last_words(client: docker.DockerClient, service: str) -> list[str]:

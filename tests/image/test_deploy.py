@@ -93,7 +93,7 @@ def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
 def test_a_swarm_without_a_node_for_prometheus_is_refused_with_the_command_that_labels_one():
     with pytest.raises(UserError, match="no node of attic has the label prometheus=true") as seen:
         deploy.prometheus_node(replace(CLUSTER, nodes=(PI2, PI3)))
-    assert "docker node update --label-add prometheus=true NODE" in seen.value.message
+    assert "docker --context attic node update --label-add prometheus=true NODE" in seen.value.message
 
 
 def test_two_nodes_for_prometheus_are_refused_by_name():

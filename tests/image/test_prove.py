@@ -15,6 +15,7 @@ from image.platform import Platform
 from image.prove import (
     Measure,
     Program,
+    Proof,
     addresses,
     judge_targets,
     nodes_ready,
@@ -164,3 +165,14 @@ def test_a_program_that_does_not_start_is_told_with_its_platform():
     (measure,) = programs_start({program("registry", ARM64): "", program("registry", ARMV6): "illegal instruction"})
     assert not measure.ok
     assert measure.seen == "linux/arm/v6: illegal instruction"
+
+
+def test_the_proof_reads_as_a_table_with_advice_addresses_and_commands():
+    measures = (Measure("nodes", True, "3 ready"), Measure("the page", False, "is gone", "curl http://pi2"))
+    proof = Proof(measures, {"the page": ("http://pi2", "http://pi3"), "Prometheus": ()})
+    assert not proof.ok
+    lines = proof.lines("docker --context attic")
+    assert lines[:3] == ["✓ nodes       3 ready", "✗ the page    is gone", "    Try: curl http://pi2"]
+    assert "  the page    http://pi2  http://pi3" in lines
+    assert "  Prometheus  nowhere yet" in lines
+    assert "  docker --context attic node ls" in lines
