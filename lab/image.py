@@ -66,9 +66,13 @@ class Recipe:
 
 def read_recipe() -> Recipe:
     """The recipe for this machine."""
+    release = platform.freedesktop_os_release()
     return Recipe(
         architecture=platform.machine(),
-        sources=parse_sources(_apt("apt-get", "indextargets", "--format", "$(LABEL)|$(CODENAME)|$(REPO_URI)")),
+        sources=parse_sources(
+            _apt("apt-get", "indextargets", "--no-release-info", "--format", "$(RELEASE)|$(REPO_URI)"),
+            release.get("VERSION_CODENAME", "") if release.get("ID") == "debian" else "",
+        ),
         apt_settings=parse_apt_settings(_apt("apt-config", "dump")),
         setup=_SETUP.read_text(encoding="utf-8"),
     )
@@ -79,17 +83,17 @@ def _apt(*argv: str) -> str:
     return run(*argv) if shutil.which(argv[0]) else ""
 
 
-def parse_sources(index_targets: str) -> tuple[str, ...]:
+def parse_sources(index_targets: str, codename: str) -> tuple[str, ...]:
     """The node's apt sources: the mirrors that a Debian machine uses itself, for the node's suite.
 
-    Empty on another distribution: mmdebstrap then takes its own default.
+    Empty where this machine is no Debian `codename`: mmdebstrap then takes its own default.
     """
     sources = set()
     for line in index_targets.splitlines():
-        label, codename, uri = line.split("|", 2)
-        if label == "Debian" and "-" not in codename:
+        release, uri = line.split("|", 1)
+        if codename and release == codename:
             sources |= {f"deb {uri} {SUITE} main", f"deb {uri} {SUITE}-updates main"}
-        elif label == "Debian-Security":
+        elif codename and release == f"{codename}-security":
             sources.add(f"deb {uri} {SUITE}-security main")
     # security updates alone make no system
     return tuple(sorted(sources)) if any(f" {SUITE} " in source for source in sources) else ()

@@ -179,7 +179,13 @@ def _create_network(client: DockerClient, lab: Lab) -> IPv4Network:
         chosen = subnet.choose(lab.name, _taken(client))
         pool = IPAMPool(subnet=str(chosen), gateway=str(chosen.network_address + 1))
         try:
-            client.networks.create(lab.name, driver="bridge", labels=lab.labels, ipam=IPAMConfig(pool_configs=[pool]))
+            client.networks.create(
+                lab.name,
+                driver="bridge",
+                labels=lab.labels,
+                ipam=IPAMConfig(pool_configs=[pool]),
+                check_duplicate=True,  # engines before 25 allow two networks of one name
+            )
             return chosen
         except APIError as error:
             if error.status_code == 409 or "already exists" in str(error.explanation):

@@ -100,7 +100,9 @@ def _add_backports(rights: Rights, log: Path) -> bool:
     if codename != "bookworm" or not _unknown([_BACKPORTED]):
         return False
     source = backports_source(
-        ask("apt-get", "indextargets", "--format", "$(RELEASE)|$(REPO_URI)|$(SIGNED_BY)") or "", codename
+        # without --no-release-info apt names only what it has already fetched: nothing, on a fresh machine
+        ask("apt-get", "indextargets", "--no-release-info", "--format", "$(RELEASE)|$(REPO_URI)|$(SIGNED_BY)") or "",
+        codename,
     )
     say(f"{codename} has no {_BACKPORTED}: adding {_SOURCE} and {_PIN}, for that package only")
     for path, text in ((_PIN, _pin(codename)), (_SOURCE, source)):
