@@ -1,0 +1,80 @@
+"""Results by what they were made from, shared by all clones of a user.
+
+An entry appears under its name only when it is whole, so a run that was killed leaves nothing that a
+later run could take for a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from image.errors import UserError
+
+
+def folder() -> Path:
+    """Where results are kept; the XDG specification's place."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pishelf" / "artefacts"
+
+
+def find(kind: str, parts: object) -> Path | None:
+    """The entry that was made from `parts`, if there is one."""
+    entry = folder() / f"{kind}-{_key(parts)}"
+    return entry if entry.is_dir() else None
+
+
+def ensure(kind: str, parts: object, make: Callable[[Path], None]) -> Path:
+    """The entry made from `parts`; where there is none, `make` fills an empty folder for it.
+
+    Args:
+        kind: what it is, for people who look into the cache.
+        parts: all that decides the result; whatever JSON can write.
+
+    Raises:
+        UserError: there is no room for it, or `make` raises.
+    """
+    if found := find(kind, parts):
+        return found
+    entry = folder() / f"{kind}-{_key(parts)}"
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=entry.parent))
+    except OSError as error:
+        raise UserError(f"cannot write {entry.parent}: {error.strerror}", "df -h, or set XDG_CACHE_HOME") from error
+    try:
+        make(work)
+        _to_disk(work)
+        work.chmod(0o755)
+        work.rename(entry)
+    except OSError as error:
+        if not entry.is_dir():  # else another run was quicker, with the same
+            raise UserError(f"cannot write {entry}: {error.strerror}", "df -h, or set XDG_CACHE_HOME") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return entry
+
+
+def link(source: Path, target: Path) -> None:
+    """Put a file at `target` without a copy, where the file system can."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _key(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _to_disk(work: Path) -> None:
+    """Files first, their entry after: a power cut must not leave an entry with empty files."""
+    for path in work.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

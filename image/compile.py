@@ -1,0 +1,40 @@
+"""A Go program × a platform -> a file, compiled once for all clones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from image import cache, elf, recipe
+from image.plan import ROOT, Go, Image, go_version
+from image.platform import Platform
+from image.run import run
+
+LOGS = ROOT / ".build" / "log"
+
+
+def compiled(image: Image, go: Go, platform: Platform) -> Path:
+    """The program, compiled for a platform; raises UserError with the compiler's last words."""
+    words = recipe.go_build(go, image.version)
+    environment = recipe.go_environment(platform)
+    sources = sorted(path for path in image.folder.glob("*") if path.suffix in (".go", ".mod", ".sum"))
+    parts = {
+        "go": go_version(),
+        "words": [*words, go.package],
+        "environment": environment,
+        "sources": {path.name: path.read_text(encoding="utf-8") for path in sources},
+    }
+
+    def make(folder: Path) -> None:
+        target = folder / image.about.program
+        log = LOGS / f"compile-{image.name}-{str(platform).replace('/', '-')}.log"
+        run(*words, "-o", target, go.package, cwd=image.folder, env=environment, log=log)
+        elf.check(target, platform)
+
+    return cache.ensure("compiled", parts, make) / image.about.program
+
+
+def module_source(image: Image, go: Go) -> Path:
+    """Where Go keeps the source of the image's module; it is verified against go.sum. Read-only."""
+    run("go", "mod", "download", go.module, cwd=image.folder, env=recipe.GO_ENVIRONMENT)
+    words = ("go", "list", "-m", "-f", "{{.Dir}}", go.module)
+    return Path(run(*words, cwd=image.folder, env=recipe.GO_ENVIRONMENT).strip())

@@ -1,0 +1,94 @@
+"""upx, and the starts that prove that a program, packed or not, runs on its platform.
+
+A packed arm program may crash at its start although `upx -t` calls it good (upx/upx#18898, #901, #768), so
+none is used that was not seen to start, several times.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from image import cache, debian, elf, recipe, start
+from image.compile import compiled
+from image.errors import UserError
+from image.plan import Image
+from image.platform import Platform
+from image.run import run
+
+_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a program; `packed` is None where it stays as it was compiled, and `notice` says why."""
+
+    plain: int
+    packed: int | None = None
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that was seen to start on its platform."""
+
+    file: Path
+    sizes: Sizes
+
+
+def ready(image: Image, platform: Platform, pack: bool) -> Program:
+    """The image's program for a platform, as it goes into the image; raises UserError."""
+    plain = _plain(image, platform)
+    wanted = pack and image.about.pack
+    parts = {
+        "plain": plain.parent.name,
+        "starts": asdict(image.about.starts),
+        "times": _STARTS,
+        "processor": asdict(start.processor(platform)),
+        "upx": [*map(str, recipe.upx(Path("plain"), Path("packed"))), _upx_version()] if wanted else None,
+    }
+
+    def make(folder: Path) -> None:
+        start.prove(plain, image, platform)
+        target = folder / image.about.program
+        sizes = packed(plain, target, image, platform) if wanted else Sizes(plain.stat().st_size)
+        if sizes.packed is None:
+            cache.link(plain, target)
+        (folder / "sizes.json").write_text(json.dumps(asdict(sizes)), encoding="utf-8")
+
+    entry = cache.ensure("program", parts, make)
+    sizes = Sizes(**json.loads((entry / "sizes.json").read_text(encoding="utf-8")))
+    return Program(entry / image.about.program, sizes)
+
+
+def packed(plain: Path, target: Path, image: Image, platform: Platform) -> Sizes:
+    """Pack a program and see it start; where it does not, remove it and say so in the sizes' notice.
+
+    Raises:
+        UserError: upx is not installed.
+    """
+    if not shutil.which("upx"):
+        raise UserError("upx is not installed", "make setup, or build-all --no-upx")
+    size = plain.stat().st_size
+    try:
+        run(*recipe.upx(plain, target))
+        elf.check(target, platform)
+        start.prove(target, image, platform, _STARTS)
+    except UserError as error:
+        target.unlink(missing_ok=True)
+        return Sizes(size, None, f"stays unpacked: {error.message}")
+    return Sizes(size, target.stat().st_size)
+
+
+def _plain(image: Image, platform: Platform) -> Path:
+    if image.about.go:
+        return compiled(image, image.about.go, platform)
+    if image.about.debian:
+        return debian.unpacked(image, image.about.debian, platform)
+    raise UserError(f"{image.folder}: nothing says where the program comes from", "a table [go] or [debian]")
+
+
+def _upx_version() -> str:
+    return run("upx", "--version").partition("\n")[0] if shutil.which("upx") else ""

