@@ -84,10 +84,8 @@ def test_an_engines_major_version_is_read(version, major):
 
 
 def test_nodes_use_the_mirror_that_this_machine_uses():
-    targets = (
-        "Debian|bookworm|http://m/debian/\nDebian|bookworm-updates|http://m/debian/\nDebian-Security|s|http://m/sec/"
-    )
-    assert image.parse_sources(targets) == (
+    targets = "bookworm|http://m/debian/\nbookworm-updates|http://m/debian/\nbookworm-security|http://m/sec/\n"
+    assert image.parse_sources(targets, "bookworm") == (
         "deb http://m/debian/ trixie main",
         "deb http://m/debian/ trixie-updates main",
         "deb http://m/sec/ trixie-security main",
@@ -95,8 +93,8 @@ def test_nodes_use_the_mirror_that_this_machine_uses():
 
 
 def test_on_another_distribution_mmdebstrap_chooses_the_mirror():
-    assert image.parse_sources("Ubuntu|noble|http://u/ubuntu/\n") == ()
-    assert image.parse_sources("") == ()
+    assert image.parse_sources("noble|http://u/ubuntu/\n", "") == ()
+    assert image.parse_sources("", "bookworm") == ()
 
 
 def test_nodes_inherit_only_the_apt_settings_that_matter():
