@@ -18,10 +18,11 @@ from typing import Any
 import docker
 import requests
 
-from image import watch
+from image import start, watch
 from image.cluster import Cluster, Node
 from image.deploy import STACK
 from image.errors import UserError
+from image.plan import Image
 from image.platform import Platform
 from image.run import run
 
@@ -29,14 +30,13 @@ from image.run import run
 _PATIENCE = 60.0
 _POLL = 1.0
 _ANSWER = 5.0
+# Over a slow network and onto a slow card.
+_PULL = 300.0
 # Pulls and emulators side by side: more do not help an engine on a card.
 _SIDE_BY_SIDE = 4
 _SERVED_BY = re.compile(r'<meta name="served-by" content="([^"]*)">')
 
 _NEXT = ("node ls", f"stack ps {STACK}", f"service logs --follow {STACK}_prometheus")
-
-Starts = Callable[[Path, Platform, Sequence[str]], object]
-"""Runs a program under an emulator; raises UserError if it does not start."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,10 @@ class Measure:
 class Program:
     """An image's program for one platform, as the registry has it."""
 
-    image: str
+    image: Image
     platform: Platform
     reference: str
     """By the digest of this platform's manifest, so that a node's own image of that name stays as it is."""
-    path: str
-    """Of the program, in the image."""
-    arguments: tuple[str, ...]
-    """With which it ends well and soon, e.g. `--version`."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +86,11 @@ class Proof:
         return told
 
 
-def prove(cluster: Cluster, programs: Iterable[Program], starts: Starts, patience: float = _PATIENCE) -> Proof:
+def prove(cluster: Cluster, programs: Iterable[Program], patience: float = _PATIENCE) -> Proof:
     """Take every measure; raises UserError only where the manager does not answer.
 
     Args:
         programs: what is to be pulled and started once.
-        starts: runs a program of another platform.
         patience: seconds that a measure may take to come true.
     """
     snapshot = _snapshot(cluster)
@@ -108,7 +103,7 @@ def prove(cluster: Cluster, programs: Iterable[Program], starts: Starts, patienc
             pool.submit(targets_up, prometheus, ready, patience),
             pool.submit(pages_answer, pages, ready, patience),
         ]
-        starting = {program: pool.submit(program_starts, cluster, program, starts) for program in programs}
+        starting = {program: pool.submit(program_starts, cluster, program) for program in programs}
         measures = [look.result() for look in looks]
         started = {program: task.result() for program, task in starting.items()}
     return Proof(
@@ -232,30 +227,33 @@ def pages_answer(pages: Sequence[str], nodes: Sequence[Node], patience: float) -
     return _until(look, patience)
 
 
-def program_starts(cluster: Cluster, program: Program, starts: Starts) -> str:
+def program_starts(cluster: Cluster, program: Program) -> str:
     """Pull a program's image by a node's engine, take the program out of it and start it; "" if it did.
 
     Otherwise what went wrong. Nothing stays on the node: the container is never started.
     """
     with TemporaryDirectory(prefix="pishelf-") as folder:
-        file = Path(folder, Path(program.path).name)
+        file = Path(folder, program.image.about.program)
         try:
             _take_out(cluster, program, file)
-            starts(file, program.platform, program.arguments)
+            start.prove(file, program.image, program.platform)
         except UserError as error:
             return error.message
     return ""
 
 
 def _take_out(cluster: Cluster, program: Program, file: Path) -> None:
+    """Copy to `file` what a container of the image would run."""
+
     def engine(*words: str | Path) -> str:
-        return run("docker", *words, env=cluster.environment).strip()
+        return run("docker", *words, env=cluster.environment, timeout=_PULL).strip()
 
     engine("pull", "--quiet", "--platform", str(program.platform), program.reference)
     try:
         container = engine("create", "--platform", str(program.platform), program.reference)
         try:
-            engine("cp", f"{container}:{program.path}", file)
+            path = engine("inspect", "--format", "{{.Path}}", container)
+            engine("cp", f"{container}:{path}", file)
         finally:
             engine("rm", container)
     finally:
@@ -265,14 +263,14 @@ def _take_out(cluster: Cluster, program: Program, file: Path) -> None:
 def programs_start(started: dict[Program, str]) -> tuple[Measure, ...]:
     """One measure an image: on which platforms its program starts, or why it does not."""
     measures = []
-    for image in dict.fromkeys(program.image for program in started):
-        ours = {program: error for program, error in started.items() if program.image == image}
+    for name in dict.fromkeys(program.image.name for program in started):
+        ours = {program: error for program, error in started.items() if program.image.name == name}
         broken = {program: error for program, error in ours.items() if error}
         platforms = ", ".join(str(program.platform) for program in ours if program not in broken)
         seen = f"pulled, starts on {platforms}" if platforms else "pulled"
         if broken:
             seen = "; ".join(f"{program.platform}: {error}" for program, error in broken.items())
-        measures.append(Measure(image, not broken, seen, "python -m image build-all" if broken else ""))
+        measures.append(Measure(name, not broken, seen, "python -m image build-all" if broken else ""))
     return tuple(measures)
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from image.cluster import Node
+from image.plan import Description, Image, Starts
 from image.platform import Platform
 from image.prove import (
     Measure,
@@ -149,8 +151,9 @@ def test_nothing_published_is_a_failure_not_a_success():
     assert not targets_up([], NODES, 0).ok
 
 
-def program(image: str, platform: Platform) -> Program:
-    return Program(image, platform, f"pi1:5000/{image}@sha256:0", f"/bin/{image}", ("--version",))
+def program(name: str, platform: Platform) -> Program:
+    about = Description(name, name, "", "", "", Starts(("--version",), "{version}"))
+    return Program(Image(Path("/nowhere"), about, "1.0"), platform, f"pi1:5000/{name}@sha256:0")
 
 
 def test_programs_are_told_by_image():
