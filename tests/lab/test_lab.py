@@ -44,7 +44,7 @@ def everything_of_these_tests() -> set[str]:
 
 def other_clone(folder: Path) -> Path:
     """As much of another clone of this repository as `python -m lab` needs."""
-    for package in ("lab", "image"):
+    for package in ("lab", "image", "pki"):
         shutil.copytree(ROOT / package, folder / package)
     return folder
 
