@@ -63,5 +63,6 @@ clean: ## remove the lab LAB: its nodes, keys and docker context
 	@if [ -x $(VENV)/python ]; then python -m lab down; else echo "no .venv, so no lab of this clone: nothing to remove" >&2; fi
 
 distclean: clean ## also remove .venv, .build, the node's image and the tools in your cache
-	@if command -v docker >/dev/null; then docker images --quiet --filter label=pishelf.node | sort -u | xargs --no-run-if-empty docker rmi --force; fi
+	@if command -v docker >/dev/null; then docker images --quiet --filter label=pishelf.node | sort -u \
+		| xargs --no-run-if-empty --max-args=1 docker rmi >/dev/null 2>&1 || echo "a node image stays: a lab uses it" >&2; fi
 	@rm -rf .venv .build "$${XDG_CACHE_HOME:-$$HOME/.cache}/pishelf" .mypy_cache .ruff_cache .pytest_cache .hypothesis
