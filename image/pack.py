@@ -78,7 +78,7 @@ def packed(plain: Path, target: Path, image: Image, platform: Platform) -> Sizes
         start.prove(target, image, platform, _STARTS)
     except UserError as error:
         target.unlink(missing_ok=True)
-        return Sizes(size, None, f"stays unpacked: {error.message}")
+        return Sizes(size, None, f"stays unpacked: {error.message.splitlines()[0]}")
     return Sizes(size, target.stat().st_size)
 
 

@@ -1,5 +1,8 @@
-"""Whether a program starts on a platform: run on this machine's processor if it is the same, else on one
-that qemu plays, as old as the oldest Pi of that platform."""
+"""Whether a program starts on a platform.
+
+It runs on this machine's processor if that is the same, else on one that qemu plays: one as old as the
+oldest Pi of that platform.
+"""
 
 from __future__ import annotations
 

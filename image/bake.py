@@ -1,0 +1,101 @@
+"""Programs -> multi-platform images, by the BuildKit inside an engine of the cluster."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from image import cache, recipe
+from image.cluster import Endpoint
+from image.errors import UserError
+from image.pack import Program
+from image.plan import ROOT, Image
+from image.platform import Platform
+from image.published import ANNOTATION, annotation
+from image.run import run
+
+# Named contexts of the Dockerfiles: `programs` holds PLATFORM/PROGRAM, `empty` nothing, `web_ui` what
+# pnpm built.
+_WORK = ROOT / ".build" / "bake"
+_TIMEOUT = 900
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes into an image, besides its folder."""
+
+    image: Image
+    programs: Mapping[Platform, Program]
+    pack: bool
+    """Whether packing was asked for."""
+    web_ui: Path | None = None
+
+
+def bake(images: Iterable[Contents], endpoint: Endpoint, credentials: Path, registry: str, push: bool) -> None:
+    """Make the images by their tags in the engine's own store; with `push`, in the registry, too.
+
+    Raises:
+        UserError: with BuildKit's last words.
+    """
+    images = tuple(images)
+    shutil.rmtree(_WORK, ignore_errors=True)
+    for contents in images:
+        _lay_out(contents)
+    run(
+        "buildx",
+        "bake",
+        "--progress=plain",
+        f"--allow=fs.read={cache.folder()}",
+        "--file=-",
+        env={
+            **endpoint.environment,
+            **recipe.BUILD_ENVIRONMENT,
+            "DOCKER_CONFIG": str(credentials),
+            "BUILDX_CONFIG": str(ROOT / ".build" / "buildx"),
+            "BUILDX_BUILDER": "",  # whatever builder this user has chosen is for something else
+        },
+        text=json.dumps(definition(images, registry, push)),
+        timeout=_TIMEOUT,
+        log=ROOT / ".build" / "log" / "bake.log",
+    )
+
+
+def definition(images: Iterable[Contents], registry: str, push: bool) -> dict[str, object]:
+    """What buildx is told; source: Docker's Bake file reference."""
+    targets = {contents.image.name.replace(".", "_"): _target(contents, registry, push) for contents in images}
+    return {"group": {"default": {"targets": list(targets)}}, "target": targets}
+
+
+def _target(contents: Contents, registry: str, push: bool) -> dict[str, object]:
+    image = contents.image
+    labels = recipe.labels(image)
+    sizes = {platform: program.sizes for platform, program in contents.programs.items()}
+    said = {**labels, ANNOTATION: annotation(contents.pack, sizes)}
+    work = _WORK / image.name
+    return {
+        "context": str(image.folder),
+        "contexts": {
+            "programs": str(work / "programs"),
+            "empty": str(work / "empty"),
+            **({"web_ui": str(contents.web_ui)} if contents.web_ui else {}),
+        },
+        "platforms": [str(platform) for platform in sorted(contents.programs)],
+        "tags": [image.reference(registry)],
+        "labels": labels,
+        "annotations": [f"index:{key}={value}" for key, value in said.items()],
+        "output": [f"{recipe.OUTPUT},push={str(push).lower()}"],
+    }
+
+
+def _lay_out(contents: Contents) -> None:
+    """Put the programs where BuildKit's TARGETPLATFORM finds them."""
+    work = _WORK / contents.image.name
+    try:
+        (work / "empty").mkdir(parents=True)
+        for platform, program in contents.programs.items():
+            cache.link(program.file, work / "programs" / str(platform) / program.file.name)
+    except OSError as error:
+        raise UserError(f"cannot write {work}: {error.strerror}", "df -h") from error

@@ -1,0 +1,123 @@
+"""The registry itself, as a plain container on the node that is labelled for it.
+
+Not a service of the swarm: it comes back with its node's engine, before the swarm needs it, and its own
+image does not have to be pulled from anywhere.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any
+
+import docker
+import requests
+from docker.models.containers import Container
+from docker.types import Mount
+
+from image.cluster import Cluster
+from image.errors import UserError
+from image.plan import Image
+from image.registry import NoAnswerError, Registry
+
+CONTAINER = "registry"
+_BEFORE = "registry-before"
+_PORT = "5000/tcp"  # in its own network; see Registry/config.yml
+_ANSWERS_WITHIN = 30.0
+
+
+def runs(cluster: Cluster, image: Image) -> bool:
+    """Whether the registry's container runs the image that this clone describes; raises UserError."""
+    try:
+        with closing(cluster.engine(cluster.registry_node).client()) as client:
+            container = _find(client, CONTAINER)
+            return container is not None and _is(container, image.reference(cluster.registry))
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise UserError(*_engine(cluster, error)) from error
+
+
+def start(cluster: Cluster, image: Image) -> None:
+    """Start the registry from an image in its node's own engine, in the place of the one that runs.
+
+    Raises:
+        UserError: it does not start or does not answer; the one from before runs again then.
+    """
+    reference = image.reference(cluster.registry)
+    try:
+        with closing(cluster.engine(cluster.registry_node).client()) as client:
+            _recover(client)
+            before = _find(client, CONTAINER)
+            if before is not None:
+                before.rename(_BEFORE)
+                before.stop(timeout=20)
+            try:
+                client.containers.run(reference, name=CONTAINER, detach=True, **_settings(cluster))
+                _wait(Registry.of(cluster), client)
+            except BaseException:
+                _recover(client)
+                raise
+            if before is not None:
+                before.remove(force=True)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise UserError(*_engine(cluster, error)) from error
+
+
+def _settings(cluster: Cluster) -> dict[str, Any]:
+    port = int(cluster.registry.rpartition(":")[2])
+    return {
+        "restart_policy": {"Name": "always"},
+        "ports": {_PORT: port},
+        "mounts": [
+            Mount("/etc/docker/tls", "/etc/docker/tls", type="bind", read_only=True),
+            Mount("/etc/docker/registry", "/etc/docker/registry", type="bind", read_only=True),
+            Mount("/var/lib/registry", "registry", type="volume"),
+        ],
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
+
+
+def _recover(client: docker.DockerClient) -> None:
+    """Put the registry from before back, where a new one was being tried."""
+    before = _find(client, _BEFORE)
+    if before is None:
+        return
+    failed = _find(client, CONTAINER)
+    if failed is not None:
+        failed.remove(force=True)
+    before.rename(CONTAINER)
+    before.start()
+
+
+def _wait(registry: Registry, client: docker.DockerClient) -> None:
+    """Until the registry answers over TLS and takes the login."""
+    end = time.monotonic() + _ANSWERS_WITHIN
+    while True:
+        try:
+            return registry.check()
+        except NoAnswerError as error:
+            container = _find(client, CONTAINER)
+            state = container.attrs["State"] if container else {}
+            if time.monotonic() > end or (state.get("Restarting") and state.get("ExitCode")):
+                words = container.logs(tail=3).decode(errors="replace").strip() if container else ""
+                raise UserError(f"the registry that was started does not answer: {error.message}\n  {words}") from error
+        time.sleep(0.2)
+
+
+def _find(client: docker.DockerClient, name: str) -> Container | None:
+    try:
+        return client.containers.get(name)
+    except docker.errors.NotFound:
+        return None
+
+
+def _is(container: Container, reference: str) -> bool:
+    running: bool = container.attrs["State"]["Running"] and not container.attrs["State"]["Restarting"]
+    return running and container.attrs["Config"]["Image"] == reference
+
+
+def _engine(cluster: Cluster, error: Exception) -> tuple[str, str]:
+    node = cluster.registry_node
+    said = getattr(error, "explanation", None) or error
+    return f"the engine of {node.name} ({node.address}), which has the registry: {said}", f"ping {node.address}"

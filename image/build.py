@@ -1,0 +1,211 @@
+"""Plan -> programs -> images -> registry; what is there already is left out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from image import bootstrap, pack, published, web_ui
+from image.bake import Contents, bake
+from image.cluster import Cluster
+from image.errors import UserError
+from image.pack import Program
+from image.plan import ROOT, Image, Plan
+from image.platform import Platform
+from image.progress import Progress, step
+from image.published import Published
+from image.registry import NoAnswerError, Registry
+
+REGISTRY = "registry"
+"""The name of the image that the cluster's registry runs."""
+# What a linker of a large program takes; source: GNU time on Prometheus' link.
+_LINKER_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is to be done."""
+
+    there: Mapping[str, Published]
+    missing: tuple[Image, ...]
+    start_registry: Image | None = None
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return not self.images
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All images that something is to be done with."""
+        images = (*self.missing, *filter(None, [self.start_registry]))
+        return tuple({image.name: image for image in images}.values())
+
+
+def status(cluster: Cluster, plan: Plan) -> Status:
+    """Ask the registry and its node's engine what there is; raises UserError."""
+    registry = Registry.of(cluster)
+    own = next((image for image in plan.images if image.name == REGISTRY), None)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        running = pool.submit(bootstrap.runs, cluster, own) if own else None
+        try:
+            there = published.ask(registry, plan.images)
+        except NoAnswerError as error:
+            if own is None:
+                raise
+            if running and running.result():
+                raise UserError(error.message.partition("\n")[0], f"docker logs {bootstrap.CONTAINER}") from error
+            there = {}
+        start = own if running and not running.result() else None
+    missing = tuple(image for image in plan.images if not _is_there(there.get(image.name), image, plan))
+    return Status(there, missing, start)
+
+
+def _is_there(found: Published | None, image: Image, plan: Plan) -> bool:
+    wanted = plan.pack and image.about.pack
+    return found is not None and found.pack == wanted and found.platforms >= set(plan.platforms)
+
+
+def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progress) -> dict[str, Published]:
+    """Do what is to be done; the registry's own answer tells what there is now.
+
+    Raises:
+        UserError: a program does not compile or start (the others are finished first), BuildKit or the
+            registry fails.
+    """
+    with _alone(progress):
+        return _build(cluster, plan, todo, jobs, progress)
+
+
+def _build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progress) -> dict[str, Published]:
+    contents = make(todo.images, plan, todo.there, jobs, progress)
+    builder = cluster.engine(cluster.registry_node)
+    if todo.start_registry:
+        with step(progress, "start the registry"):
+            mine = [each for each in contents if each.image is todo.start_registry]
+            bake(mine, builder, cluster.credentials, cluster.registry, push=False)
+            bootstrap.start(cluster, todo.start_registry)
+    with step(progress, "push the images"):
+        bake(contents, builder, cluster.credentials, cluster.registry, push=True)
+    return {**todo.there, **_verified(Registry.of(cluster), contents)}
+
+
+@contextmanager
+def _alone(progress: Progress) -> Iterator[None]:
+    """One build of a clone at a time: they lay out their programs in the same place."""
+    file = ROOT / ".build" / "image.lock"
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with step(progress, "wait for another build of this clone"):
+                fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+
+
+def work(todo: Status, plan: Plan) -> int:
+    """How many pieces of work `build` will tell of."""
+    programs = sum(len(_platforms(image, plan, todo.there)) for image in todo.images)
+    return programs + sum(1 for image in todo.images if image.about.web_ui) + 1 + bool(todo.start_registry)
+
+
+def default_jobs() -> int:
+    """As many compilers as there are cores, and as their linkers find memory for."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, memory // _LINKER_BYTES))
+
+
+def make(
+    images: Iterable[Image], plan: Plan, there: Mapping[str, Published], jobs: int, progress: Progress
+) -> tuple[Contents, ...]:
+    """Compile, pack and start all programs, several at once; raises UserError when all have ended."""
+    images = tuple(images)
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        try:
+            # The long ones first: what is started last should not be what all wait for.
+            uis = {image.name: pool.submit(_web_ui, image, progress) for image in images if image.about.web_ui}
+            programs = {
+                (image.name, platform): pool.submit(_program, image, platform, plan.pack, progress)
+                for image in sorted(images, key=lambda image: image.about.web_ui is None)
+                for platform in _platforms(image, plan, there)
+            }
+            _raise_first([*uis.values(), *programs.values()])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return tuple(
+        Contents(
+            image,
+            {platform: done.result() for (name, platform), done in programs.items() if name == image.name},
+            plan.pack and image.about.pack,
+            uis[image.name].result() if image.name in uis else None,
+        )
+        for image in images
+    )
+
+
+def _platforms(image: Image, plan: Plan, there: Mapping[str, Published]) -> tuple[Platform, ...]:
+    """Those that are wanted, and those that the registry has already: building for one Pi more takes none away."""
+    had: Collection[Platform] = there[image.name].platforms if image.name in there else ()
+    return tuple(sorted({*plan.platforms, *had}))
+
+
+def _program(image: Image, platform: Platform, packing: bool, progress: Progress) -> Program:
+    with step(progress, f"{image.name} {platform}") as notes:
+        program = pack.ready(image, platform, packing)
+        if program.sizes.notice:
+            notes.append(program.sizes.notice)
+    return program
+
+
+def _web_ui(image: Image, progress: Progress) -> Path:
+    if not image.about.go or not image.about.web_ui:
+        raise UserError(f"{image.name} has no web interface to build")
+    with step(progress, f"{image.name} web interface"):
+        return web_ui.built(image, image.about.go, image.about.web_ui)
+
+
+def _raise_first(futures: Collection[Future[Any]]) -> None:
+    """Wait for all; raise what failed, as one error."""
+    errors = [error for error in (future.exception() for future in futures) if error]
+    for error in errors:
+        if not isinstance(error, UserError):
+            raise error
+    if errors:
+        raise UserError("\n".join(error.message for error in errors if isinstance(error, UserError)))
+
+
+def _verified(registry: Registry, contents: Iterable[Contents]) -> dict[str, Published]:
+    """What the registry has after the push; raises UserError where it is not what was pushed."""
+    contents = tuple(contents)
+    found = published.ask(registry, [each.image for each in contents])
+    for each in contents:
+        name = each.image.name
+        if name not in found or found[name].platforms != set(each.programs):
+            has = ", ".join(map(str, sorted(found[name].platforms))) if name in found else "nothing"
+            raise UserError(f"the registry has {has} of {name} {each.image.tag} after the push", "build-all again")
+    return found
+
+
+def lines(there: Mapping[str, Published]) -> list[str]:
+    """A table of the programs' sizes, and each image's reference."""
+    rows = [("IMAGE", "TAG", "PLATFORM", "PLAIN", "PACKED")]
+    for name, image in sorted(there.items()):
+        for platform in sorted(image.platforms):
+            sizes = image.sizes.get(platform)
+            rows.append(
+                (name, image.tag, str(platform), *(_megabytes(sizes.plain, sizes.packed) if sizes else ("", "")))
+            )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*table, "", *(image.reference for _, image in sorted(there.items()))]
+
+
+def _megabytes(plain: int, packed: int | None) -> tuple[str, str]:
+    return f"{plain / 1e6:.1f} MB", f"{packed / 1e6:.1f} MB" if packed else "-"

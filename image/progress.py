@@ -1,0 +1,95 @@
+"""How a build shows that it goes on: a bar on a terminal, a line for each result elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import click
+
+
+class Progress(Protocol):
+    """What a stage tells of its work; from several threads at once."""
+
+    def begin(self, what: str) -> None:
+        """Work on something starts."""
+
+    def end(self, what: str, seconds: float, note: str) -> None:
+        """It is done."""
+
+
+class Lines:
+    """A line when something begins and one when it is done."""
+
+    def begin(self, what: str) -> None:
+        click.echo(f"{what} …", err=True)
+
+    def end(self, what: str, seconds: float, note: str) -> None:
+        click.echo(_sentence(what, seconds, note), err=True)
+
+
+class Bar:
+    """What is being worked on, and how much of all is done."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console  # not paid for where there is nothing to do
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Rich
+
+        self._rich = Rich(
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._rich.add_task("", total=total)
+        self._working: list[str] = []
+
+    def __enter__(self) -> Bar:
+        self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rich.stop()
+
+    def begin(self, what: str) -> None:
+        self._working.append(what)
+        self._rich.update(self._task, description=", ".join(self._working))
+
+    def end(self, what: str, seconds: float, note: str) -> None:
+        self._working.remove(what)
+        self._rich.console.print(_sentence(what, seconds, note), highlight=False, markup=False)
+        self._rich.update(self._task, advance=1, description=", ".join(self._working))
+
+
+@contextmanager
+def shown(total: int) -> Iterator[Progress]:
+    """The progress that fits standard error, for so many pieces of work."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    with Bar(total) as bar:
+        yield bar
+
+
+@contextmanager
+def step(progress: Progress, what: str) -> Iterator[list[str]]:
+    """Tell of one piece of work; what is added to the list stands behind it."""
+    start = time.monotonic()
+    notes: list[str] = []
+    progress.begin(what)
+    try:
+        yield notes
+    except BaseException:
+        notes.append("failed")
+        raise
+    finally:
+        progress.end(what, time.monotonic() - start, ", ".join(notes))
+
+
+def _sentence(what: str, seconds: float, note: str) -> str:
+    return f"{what} … {seconds:.1f} s" + (f", {note}" if note else "")

@@ -1,0 +1,163 @@
+"""The cluster's registry, asked over HTTP; source: OCI distribution specification."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from image.cluster import Cluster
+from image.errors import UserError
+from image.platform import Platform
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+_ACCEPT = f"{INDEX}, application/vnd.docker.distribution.manifest.list.v2+json"
+_TIMEOUT = 10
+
+
+class NoAnswerError(UserError):
+    """Nothing answers at the registry's address: it does not run, or its node is away."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """A registry's user and password."""
+
+    user: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path, registry: str) -> Login:
+        """Read what `docker login` or the provisioning wrote into config.json; raises UserError."""
+        file = folder / "config.json"
+        fix = f"docker --config {folder} login {registry}, or pyinfra inventory.py deploys/swarm.py"
+        try:
+            entry = json.loads(file.read_text(encoding="utf-8"))["auths"][registry]
+            user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+        except OSError as error:
+            raise UserError(f"cannot read {file}: {error.strerror}", fix) from error
+        except (KeyError, TypeError):
+            raise UserError(f"{file} has no login for {registry}", fix) from None
+        except ValueError:
+            raise UserError(f"{file}: the login for {registry} cannot be read", fix) from None
+        if not colon:
+            raise UserError(f"{file}: the login for {registry} is not user:password", fix)
+        return cls(user, password)
+
+
+@dataclass(frozen=True)
+class Index:
+    """A multi-platform index, as a registry holds it."""
+
+    digest: str
+    platforms: frozenset[Platform]
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: bytes, where: str) -> Index:
+        """Read an index; platforms that we do not build are left out. Raises UserError."""
+        try:
+            found: dict[str, Any] = json.loads(body)
+            entries = [entry.get("platform") or {} for entry in found["manifests"]]
+            annotations = found.get("annotations") or {}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{where} is not a multi-platform index: {error!r}") from error
+        platforms = set()
+        for entry in entries:
+            words = [entry.get("os"), entry.get("architecture"), entry.get("variant")]
+            if words[1:] == ["arm64", "v8"]:  # the same as no variant
+                words.pop()
+            try:
+                platforms.add(Platform.parse("/".join(filter(None, words))))
+            except UserError:
+                continue
+        return cls(f"sha256:{hashlib.sha256(body).hexdigest()}", frozenset(platforms), annotations)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry and how to ask it."""
+
+    address: str
+    login: Login
+    ca: Path | None = None
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Registry:
+        """The cluster's own; raises UserError where its login cannot be read."""
+        address = cluster.registry
+        ca = cluster.endpoint.tls / "ca.pem" if cluster.endpoint.tls else None
+        return cls(address, Login.read(cluster.credentials, address), ca)
+
+    def index(self, name: str, reference: str) -> Index | None:
+        """The index of a tag or digest, or None where the registry has none.
+
+        Raises:
+            UserError: the registry refuses the password or answers something else.
+            NoAnswerError: it does not answer.
+        """
+        where = f"{self.address}/{name}:{reference}"
+        answer = self._get(f"/v2/{name}/manifests/{reference}", accept=_ACCEPT)
+        if answer.status_code == requests.codes.not_found:
+            return None
+        if answer.status_code != requests.codes.ok:
+            raise UserError(f"asking for {where}: {_refusal(answer)}")
+        index = Index.parse(answer.content, where)
+        said = answer.headers.get("Docker-Content-Digest", index.digest)
+        if said != index.digest:
+            raise UserError(f"{where} is damaged: it should be {said} and is {index.digest}", "build-all")
+        return index
+
+    def check(self) -> None:
+        """Raise UserError unless the registry answers and takes the login."""
+        answer = self._get("/v2/")
+        if answer.status_code != requests.codes.ok:
+            raise UserError(f"the registry at {self.address}: {_refusal(answer)}")
+
+    def _get(self, path: str, accept: str = "*/*") -> requests.Response:
+        url = f"https://{self.address}{path}"
+        with requests.Session() as session:
+            # The environment has no say in which CA is trusted (psf/requests#3829), nor any proxy.
+            session.trust_env = False
+            session.verify = str(self.ca) if self.ca else True
+            session.auth = (self.login.user, self.login.password)
+            try:
+                answer = session.get(url, headers={"Accept": accept}, timeout=_TIMEOUT)
+            except requests.exceptions.SSLError as error:
+                raise UserError(
+                    f"the certificate of the registry at {self.address} is not trusted: {_reason(error)}",
+                    "pyinfra inventory.py deploys/swarm.py",
+                ) from error
+            except requests.RequestException as error:
+                raise NoAnswerError(
+                    f"the registry at {self.address} does not answer: {_reason(error)}",
+                    "python -m image build-all, which starts it",
+                ) from error
+        if answer.status_code == requests.codes.unauthorized:
+            raise UserError(
+                f"the registry at {self.address} refuses the password of {self.login.user!r}",
+                f"docker login {self.address}, or pyinfra inventory.py deploys/swarm.py",
+            )
+        return answer
+
+
+def _refusal(answer: requests.Response) -> str:
+    """Status and, where the registry gave them, its words."""
+    try:
+        words = answer.json()["errors"][0]["message"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        words = answer.reason
+    return f"answers {answer.status_code} {words}"
+
+
+def _reason(error: Exception) -> str:
+    """The innermost of an error's causes, without the wrapping of three libraries."""
+    text = str(error)
+    inner = re.search(r"(certificate verify failed[^(']*|\[Errno -?\d+\] [^'\")]*|timed out)", text)
+    return inner[1].strip() if inner else text
