@@ -68,3 +68,48 @@ def build_all(
         with progress.shown(build.work(todo, plan)) as told:
             there = build.build(swarm, plan, todo, jobs or build.default_jobs(), told)
     click.echo("\n".join(build.lines(there)))
+
+
+@main.command("render")
+@click.pass_obj
+def render_command(context: str | None) -> None:
+    """Print the compose file that `deploy` would use."""
+    from image import deploy, published
+
+    swarm = cluster.read(context)
+    click.echo(deploy.compose(swarm, published.resolve(swarm, read_images())), nl=False)
+
+
+@main.command("deploy")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long all services may take until they run; a Pi needs minutes to pull an image.",
+)
+@click.pass_obj
+def deploy_command(context: str | None, timeout: float) -> None:
+    """Make the swarm run the stack, and watch until it does."""
+    from image import deploy, published
+    from image.spinner import Spinners
+
+    swarm = cluster.read(context)
+    images = published.resolve(swarm, read_images())
+    with Spinners() as show:
+        outcome = deploy.deploy(swarm, images, timeout, show)
+    click.echo(outcome)
+
+
+@main.command("prove")
+@click.option("--json", "as_json", is_flag=True, help="Print the measures as JSON.")
+@click.pass_context
+def prove_command(ctx: click.Context, as_json: bool) -> None:
+    """Measure whether the cluster does what it should; exit code 1 where it does not."""
+    from image import prove
+
+    swarm = cluster.read(ctx.obj)
+    proof = prove.prove(swarm, read_images())
+    click.echo(proof.json() if as_json else "\n".join(proof.lines(swarm.docker)))
+    ctx.exit(0 if proof.ok else 1)

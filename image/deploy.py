@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,6 +18,7 @@ import requests
 from image import watch
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
 from image.errors import UserError
+from image.published import Published
 from image.run import run
 
 STACK = "shelf"
@@ -55,7 +56,19 @@ class Outcome:
     changed: tuple[str, ...]
     """Services that are new or different."""
     removed: tuple[str, ...]
+    restored: bool
+    """Nothing was to be changed, but not all ran at first."""
     progress: tuple[watch.Progress, ...]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{word} {', '.join(names)}"
+            for word, names in (("deployed", self.changed), ("removed", self.removed))
+            if names
+        ]
+        if not parts:
+            parts.append("nothing changed, waited until all ran" if self.restored else "nothing to do")
+        return f"stack {STACK}: {', '.join(parts)}; {', '.join(map(str, self.progress))}"
 
 
 def settings(file: Path = FOLDER / "settings.toml") -> Settings:
@@ -159,6 +172,11 @@ def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
         ) from error
 
 
+def compose(cluster: Cluster, images: Iterable[Published]) -> str:
+    """The compose file for a swarm; raises UserError where something that it needs is not there."""
+    return render(variables(cluster, {image.name: image.reference for image in images}, settings()))
+
+
 def _line_of(error: BaseException, template: Path) -> int | str:
     """The template's line that raised; jinja2 puts it into the traceback."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(template)]
@@ -167,7 +185,7 @@ def _line_of(error: BaseException, template: Path) -> int | str:
 
 def deploy(
     cluster: Cluster,
-    images: Mapping[str, str],
+    images: Iterable[Published],
     timeout: float,
     show: Callable[[tuple[watch.Progress, ...]], None],
 ) -> Outcome:
@@ -184,15 +202,16 @@ def deploy(
         UserError: the template, the swarm or an image is not as needed (nothing is changed then), or
             the stack does not converge.
     """
-    compose = render(variables(cluster, images, settings()))
+    text = compose(cluster, images)
     try:
         with closing(cluster.endpoint.client()) as client:
             before = watch.read(client, STACK)
-            _tell(cluster, compose)
+            _tell(cluster, text)
             after = watch.read(client, STACK)
-            if before.specs != after.specs or not watch.converged(watch.judge(after)):
+            late = not watch.converged(watch.judge(after))
+            if late or before.specs != after.specs:
                 watch.watch(client, STACK, {task.id for task in before.tasks}, timeout, show, cluster.docker)
-            return _outcome(before, after, watch.judge(watch.read(client, STACK)))
+            return _outcome(before, after, late, watch.judge(watch.read(client, STACK)))
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise UserError(
             f"the manager of {cluster.name} at {cluster.endpoint.host} stopped answering: {error}",
@@ -200,18 +219,20 @@ def deploy(
         ) from error
 
 
-def _tell(cluster: Cluster, compose: str) -> None:
+def _tell(cluster: Cluster, text: str) -> None:
     run(
         *("docker", "stack", "deploy", "--prune", "--with-registry-auth"),
         # The references are digests: there is nothing to look up.
         *("--resolve-image", "never", "--compose-file", "-", STACK),
         env=cluster.environment,
-        text=compose,
+        text=text,
         timeout=_TELLING,
     )
 
 
-def _outcome(before: watch.Snapshot, after: watch.Snapshot, progress: tuple[watch.Progress, ...]) -> Outcome:
+def _outcome(
+    before: watch.Snapshot, after: watch.Snapshot, late: bool, progress: tuple[watch.Progress, ...]
+) -> Outcome:
     changed = tuple(name for name, spec in after.specs.items() if before.specs.get(name) != spec)
     removed = tuple(name for name in before.specs if name not in after.specs)
-    return Outcome(changed, removed, progress)
+    return Outcome(changed, removed, late and not changed and not removed, progress)

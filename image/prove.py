@@ -5,12 +5,13 @@ Each measure is one function that returns one `Measure`; `prove` takes them side
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +25,8 @@ from image.deploy import STACK
 from image.errors import UserError
 from image.plan import Image
 from image.platform import Platform
+from image.published import resolve
+from image.registry import INDEX, Index, Registry
 from image.run import run
 
 # Prometheus looks for nodes every 10 s and scrapes every 15 s; a Pi is slow besides.
@@ -71,6 +74,10 @@ class Proof:
         """Whether all is well."""
         return all(measure.ok for measure in self.measures)
 
+    def json(self) -> str:
+        """The proof for a machine."""
+        return json.dumps({"ok": self.ok, **asdict(self)}, indent=2)
+
     def lines(self, docker_command: str) -> list[str]:
         """The proof for a person: what was seen, where to look, what to type next."""
         width = max(len(text) for text in (*(measure.what for measure in self.measures), *self.addresses))
@@ -86,11 +93,11 @@ class Proof:
         return told
 
 
-def prove(cluster: Cluster, programs: Iterable[Program], patience: float = _PATIENCE) -> Proof:
+def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE) -> Proof:
     """Take every measure; raises UserError only where the manager does not answer.
 
     Args:
-        programs: what is to be pulled and started once.
+        images: what the stack and the registry run; each arm program is to be pulled and started once.
         patience: seconds that a measure may take to come true.
     """
     snapshot = _snapshot(cluster)
@@ -103,11 +110,12 @@ def prove(cluster: Cluster, programs: Iterable[Program], patience: float = _PATI
             pool.submit(targets_up, prometheus, ready, patience),
             pool.submit(pages_answer, pages, ready, patience),
         ]
-        starting = {program: pool.submit(program_starts, cluster, program) for program in programs}
+        listed, refused = _listed(cluster, images)
+        starting = {program: pool.submit(program_starts, cluster, program) for program in listed}
         measures = [look.result() for look in looks]
         started = {program: task.result() for program, task in starting.items()}
     return Proof(
-        (*measures, *programs_start(started)),
+        (*measures, *refused, *programs_start(started)),
         {"the page": pages, "Prometheus": prometheus},
     )
 
@@ -227,6 +235,54 @@ def pages_answer(pages: Sequence[str], nodes: Sequence[Node], patience: float) -
     return _until(look, patience)
 
 
+def _listed(cluster: Cluster, images: Iterable[Image]) -> tuple[tuple[Program, ...], tuple[Measure, ...]]:
+    """The programs to start, or the measure that tells why the registry does not say."""
+    try:
+        return programs(cluster, images), ()
+    except UserError as error:
+        return (), (Measure("images", False, error.message),)
+
+
+def programs(cluster: Cluster, images: Iterable[Image]) -> tuple[Program, ...]:
+    """The arm programs of images, as the registry's indexes list them; raises UserError."""
+    images = tuple(images)
+    references = {published.name: published.reference for published in resolve(cluster, images)}
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        found = pool.map(lambda image: _manifests(cluster, references[image.name]), images)
+        return tuple(
+            Program(image, platform, f"{references[image.name].partition('@')[0]}@{digest}")
+            for image, manifests in zip(images, found, strict=True)
+            for platform, digest in sorted(manifests.items())
+            if platform.architecture in ("arm", "arm64")
+        )
+
+
+def _manifests(cluster: Cluster, reference: str) -> dict[Platform, str]:
+    """Each platform's digest in an index; source: OCI distribution specification."""
+    registry = Registry.of(cluster)
+    name, _, digest = reference.removeprefix(f"{registry.address}/").partition("@")
+    with _session() as session:
+        session.verify = str(registry.ca) if registry.ca else True
+        session.auth = (registry.login.user, registry.login.password)
+        try:
+            answer = session.get(
+                f"https://{registry.address}/v2/{name}/manifests/{digest}", headers={"Accept": INDEX}, timeout=_ANSWER
+            )
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            raise UserError(f"asking the registry for {reference}: {error}", "python -m image build-all") from error
+    return manifests(answer.content, reference)
+
+
+def manifests(index: bytes, where: str) -> dict[Platform, str]:
+    """Read each platform's digest from an index; platforms that we do not build are left out."""
+    found = {}
+    for entry in json.loads(index)["manifests"]:
+        for platform in Index.parse(json.dumps({"manifests": [entry]}).encode(), where).platforms:
+            found[platform] = entry["digest"]
+    return found
+
+
 def program_starts(cluster: Cluster, program: Program) -> str:
     """Pull a program's image by a node's engine, take the program out of it and start it; "" if it did.
 
@@ -244,9 +300,10 @@ def program_starts(cluster: Cluster, program: Program) -> str:
 
 def _take_out(cluster: Cluster, program: Program, file: Path) -> None:
     """Copy to `file` what a container of the image would run."""
+    environment = {**cluster.environment, **cluster.engine(_puller(cluster)).environment}
 
     def engine(*words: str | Path) -> str:
-        return run("docker", *words, env=cluster.environment, timeout=_PULL).strip()
+        return run("docker", *words, env=environment, timeout=_PULL).strip()
 
     engine("pull", "--quiet", "--platform", str(program.platform), program.reference)
     try:
@@ -258,6 +315,12 @@ def _take_out(cluster: Cluster, program: Program, file: Path) -> None:
             engine("rm", container)
     finally:
         engine("rmi", program.reference)
+
+
+def _puller(cluster: Cluster) -> Node:
+    """The node that pulls: a worker if there is one, for a manager may have built the images and have them."""
+    ready = [node for node in cluster.nodes if node.ready]
+    return max(ready or cluster.nodes, key=lambda node: (node.role == "worker", node.name))
 
 
 def programs_start(started: dict[Program, str]) -> tuple[Measure, ...]:
