@@ -12,6 +12,7 @@ from image import deploy
 from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
 from image.platform import Platform
+from image.watch import Progress
 
 ARM64 = Platform("linux", "arm64")
 PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, ARM64, {"prometheus": "true", "ipvs": "true"})
@@ -135,3 +136,18 @@ def test_a_wrong_setting_is_told_by_its_key(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(UserError, match=message):
         deploy.settings(file)
+
+
+RUNNING = (Progress("web", "converged", 2, 2),)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (deploy.Outcome((), (), False, RUNNING), "stack shelf: nothing to do; web 2/2"),
+        (deploy.Outcome(("web",), ("old",), False, RUNNING), "stack shelf: deployed web, removed old; web 2/2"),
+        (deploy.Outcome((), (), True, RUNNING), "stack shelf: nothing changed, waited until all ran; web 2/2"),
+    ],
+)
+def test_a_deploy_says_what_it_did(outcome, told):
+    assert str(outcome) == told
