@@ -60,4 +60,4 @@ def labels(image: Image) -> dict[str, str]:
 
 # So that the same files give the same layers: no time of today, no statement of who built them.
 BUILD_ENVIRONMENT = {"SOURCE_DATE_EPOCH": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-OUTPUT = "type=image,rewrite-timestamp=true,oci-mediatypes=true"
+OUTPUT = "type=image,oci-mediatypes=true"
