@@ -12,7 +12,7 @@ from image import cache, recipe
 from image.cluster import Endpoint
 from image.errors import UserError
 from image.pack import Program
-from image.plan import ROOT, Image
+from image.plan import ROOT, Image, files
 from image.platform import Platform
 from image.published import ANNOTATION, annotation
 from image.run import run
@@ -76,7 +76,7 @@ def _target(contents: Contents, registry: str, push: bool) -> dict[str, object]:
     said = {**labels, ANNOTATION: annotation(contents.pack, sizes)}
     work = _WORK / image.name
     return {
-        "context": str(image.folder),
+        "context": str(work / "folder"),
         "contexts": {
             "programs": str(work / "programs"),
             "empty": str(work / "empty"),
@@ -91,11 +91,16 @@ def _target(contents: Contents, registry: str, push: bool) -> dict[str, object]:
 
 
 def _lay_out(contents: Contents) -> None:
-    """Put the programs where BuildKit's TARGETPLATFORM finds them."""
+    """Put the programs where BuildKit's TARGETPLATFORM finds them, and a copy of the folder beside them."""
     work = _WORK / contents.image.name
     try:
         (work / "empty").mkdir(parents=True)
         for platform, program in contents.programs.items():
             cache.link(program.file, work / "programs" / str(platform) / program.file.name)
+        for path in files(contents.image.folder):
+            target = work / "folder" / path.relative_to(contents.image.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target, follow_symlinks=False)
+        cache.settle(work)
     except OSError as error:
         raise UserError(f"cannot write {work}: {error.strerror}", "df -h") from error

@@ -48,8 +48,8 @@ def ensure(kind: str, parts: object, make: Callable[[Path], None]) -> Path:
         raise UserError(f"cannot write {entry.parent}: {error.strerror}", "df -h, or set XDG_CACHE_HOME") from error
     try:
         make(work)
+        settle(work)
         _to_disk(work)
-        work.chmod(0o755)
         work.rename(entry)
     except OSError as error:
         if not entry.is_dir():  # else another run was quicker, with the same
@@ -66,6 +66,17 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def settle(tree: Path) -> None:
+    """Give all files the same time, and modes that do not depend on this user's umask.
+
+    So that layers made of them are the same wherever and whenever they are made.
+    """
+    for path in (*tree.rglob("*"), tree):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (0, 0), follow_symlinks=False)
 
 
 def _key(parts: object) -> str:

@@ -184,14 +184,24 @@ def _pinned(go: Go, file: Path) -> str:
     return ".".join(str(int(number)) for number in numbers.groups())
 
 
-def _contents(folder: Path) -> Iterator[bytes]:
-    """Name, kind and content of each file of a folder, in order; hidden files and editors' copies are none."""
+def files(folder: Path) -> Iterator[Path]:
+    """What of a folder makes the image, in order; hidden files and editors' copies do not."""
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") or part.endswith("~") for part in relative.parts):
-            continue
+        hidden = any(part.startswith(".") or part.endswith("~") for part in path.relative_to(folder).parts)
+        if not hidden and (path.is_symlink() or path.is_file()):
+            yield path
+
+
+def is_program(file: Path) -> bool:
+    """Whether its owner may run a file: of its mode all that counts, as for git."""
+    return bool(file.stat().st_mode & 0o100)
+
+
+def _contents(folder: Path) -> Iterator[bytes]:
+    """Name, kind and content of each of a folder's files."""
+    for path in files(folder):
+        name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            yield from (f"{relative.as_posix()} link".encode(), str(path.readlink()).encode())
-        elif path.is_file():
-            kind = "program" if path.stat().st_mode & 0o100 else "file"
-            yield from (f"{relative.as_posix()} {kind}".encode(), path.read_bytes())
+            yield from (f"{name} link".encode(), str(path.readlink()).encode())
+        else:
+            yield from (f"{name} {'program' if is_program(path) else 'file'}".encode(), path.read_bytes())

@@ -58,6 +58,7 @@ def labels(image: Image) -> dict[str, str]:
     }
 
 
-# So that the same files give the same layers: no time of today, no statement of who built them.
+# So that the same files give the same layers: no time of today, no statement of who built them. (BuildKit's
+# rewrite-timestamp would do more; an engine always unpacks what it exports, and the two exclude each other.)
 BUILD_ENVIRONMENT = {"SOURCE_DATE_EPOCH": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 OUTPUT = "type=image,oci-mediatypes=true"
