@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlencode
 
 import docker
 import requests
@@ -37,6 +38,10 @@ _ANSWER = 5.0
 _PULL = 300.0
 # Pulls and emulators side by side: more do not help an engine on a card.
 _SIDE_BY_SIDE = 4
+# Series of what was scraped. Not of the scrape itself (`up`, `scrape_…`): Prometheus makes these from the
+# target's labels, and DNS knows a node_exporter's address only.
+_NAMED = "count by (node) (node_load1)"
+_NAMELESS = 'count by (job) ({job!="",node="",__name__!~"up|scrape_.+"})'
 _SERVED_BY = re.compile(r'<meta name="served-by" content="([^"]*)">')
 
 _NEXT = ("node ls", f"stack ps {STACK}", f"service logs --follow {STACK}_prometheus")
@@ -111,9 +116,9 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
             pool.submit(pages_answer, pages, ready, patience),
         ]
         listed, refused = _listed(cluster, images)
-        starting = {program: pool.submit(program_starts, cluster, program) for program in listed}
+        starting = [pool.submit(program_starts, cluster, program) for program in listed]
         measures = [look.result() for look in looks]
-        started = {program: task.result() for program, task in starting.items()}
+        started = [(program, task.result()) for program, task in zip(listed, starting, strict=True)]
     return Proof(
         (*measures, *refused, *programs_start(started)),
         {"the page": pages, "Prometheus": prometheus},
@@ -183,10 +188,15 @@ def targets_up(prometheus: Sequence[str], nodes: Sequence[Node], patience: float
     def look() -> Measure:
         try:
             targets = _ask(f"{prometheus[0]}/api/v1/targets?state=active")["activeTargets"]
-            found = _ask(f"{prometheus[0]}/api/v1/query?query=count by (node) (node_load1)")["result"]
+            found = _query(prometheus[0], _NAMED)
+            nameless = _query(prometheus[0], _NAMELESS)
         except (requests.RequestException, KeyError, ValueError) as error:
             return Measure(what, False, f"{prometheus[0]} gives no answer: {error}", f"curl {prometheus[0]}/-/ready")
-        return judge_targets(targets, {one["metric"].get("node", "") for one in found}, names, prometheus[0])
+        measure = judge_targets(targets, {one["metric"].get("node", "") for one in found}, names, prometheus[0])
+        if measure.ok and nameless:
+            jobs = ", ".join(sorted(one["metric"].get("job", "no job") for one in nameless))
+            return Measure(what, False, f"series without a node's name: {jobs}", f"open {prometheus[0]}/targets")
+        return measure
 
     return _until(look, patience)
 
@@ -323,16 +333,13 @@ def _puller(cluster: Cluster) -> Node:
     return max(ready or cluster.nodes, key=lambda node: (node.role == "worker", node.name))
 
 
-def programs_start(started: dict[Program, str]) -> tuple[Measure, ...]:
+def programs_start(started: Sequence[tuple[Program, str]]) -> tuple[Measure, ...]:
     """One measure an image: on which platforms its program starts, or why it does not."""
     measures = []
-    for name in dict.fromkeys(program.image.name for program in started):
-        ours = {program: error for program, error in started.items() if program.image.name == name}
-        broken = {program: error for program, error in ours.items() if error}
-        platforms = ", ".join(str(program.platform) for program in ours if program not in broken)
-        seen = f"pulled, starts on {platforms}" if platforms else "pulled"
-        if broken:
-            seen = "; ".join(f"{program.platform}: {error}" for program, error in broken.items())
+    for name in dict.fromkeys(program.image.name for program, _ in started):
+        ours = [(str(program.platform), error) for program, error in started if program.image.name == name]
+        broken = [f"{platform}: {error}" for platform, error in ours if error]
+        seen = "; ".join(broken) or f"pulled, starts on {', '.join(platform for platform, _ in ours)}"
         measures.append(Measure(name, not broken, seen, "python -m image build-all" if broken else ""))
     return tuple(measures)
 
@@ -345,6 +352,12 @@ def _until(look: Callable[[], Measure], patience: float) -> Measure:
         if measure.ok or time.monotonic() >= end:
             return measure
         time.sleep(_POLL)
+
+
+def _query(address: str, query: str) -> list[dict[str, Any]]:
+    """The series that a query of Prometheus gives, now."""
+    found: list[dict[str, Any]] = _ask(f"{address}/api/v1/query?{urlencode({'query': query})}")["result"]
+    return found
 
 
 def _ask(url: str) -> Any:

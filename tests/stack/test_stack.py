@@ -40,10 +40,11 @@ def test_prometheus_reads_the_config_that_the_stack_hands_it(compose):
     assert compose["configs"][handed["source"]]["template_driver"] == "golang"
 
 
-def test_prometheus_own_series_carry_the_nodes_name_too():
+def test_prometheus_own_series_carry_the_nodes_name_too(compose):
     (job,) = yaml.safe_load(SELF)["scrape_configs"]
     (static,) = job["static_configs"]
-    assert (job["job_name"], static["labels"]) == ("prometheus", {"node": "{{ .Node.Hostname }}"})
+    assert (job["job_name"], static["labels"]) == ("prometheus", {"node": '{{ env "NODE" }}'})
+    assert compose["services"]["prometheus"]["environment"]["NODE"] == "{{.Node.Hostname}}"
 
 
 def test_every_config_in_the_folder_is_used(compose):
