@@ -7,7 +7,8 @@ image does not have to be pulled from anywhere.
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from typing import Any
 
 import docker
@@ -31,7 +32,9 @@ def runs(cluster: Cluster, image: Image) -> bool:
     try:
         with closing(cluster.engine(cluster.registry_node).client()) as client:
             container = _find(client, CONTAINER)
-            return container is not None and _is(container, image.reference(cluster.registry))
+            # What a killed run left would start with the engine and fight for the port.
+            swapped = _find(client, _BEFORE) is None
+            return container is not None and swapped and _is(container, image.reference(cluster.registry))
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise UserError(*_engine(cluster, error)) from error
 
@@ -58,6 +61,24 @@ def start(cluster: Cluster, image: Image) -> None:
                 raise
             if before is not None:
                 before.remove(force=True)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise UserError(*_engine(cluster, error)) from error
+
+
+def sweep(cluster: Cluster, images: Iterable[Image]) -> None:
+    """Take older versions of the images out of the store of the engine that made them.
+
+    What a container uses stays; all of them stay in the registry. A card is small.
+    """
+    kept = {image.reference(cluster.registry) for image in images}
+    names = {reference.rpartition(":")[0] for reference in kept}
+    try:
+        with closing(cluster.engine(cluster.registry_node).client()) as client:
+            tags = {tag for image in client.images.list() for tag in image.tags}
+            for tag in sorted(tags - kept):
+                if tag.rpartition(":")[0] in names:
+                    with suppress(docker.errors.APIError):  # a container uses it
+                        client.images.remove(tag)
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise UserError(*_engine(cluster, error)) from error
 

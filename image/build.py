@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from image import bootstrap, pack, published, web_ui
+from image import bootstrap, cache, pack, published, web_ui
 from image.bake import Contents, bake
 from image.cluster import Cluster
 from image.errors import UserError
@@ -78,6 +78,7 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
         UserError: a program does not compile or start (the others are finished first), BuildKit or the
             registry fails.
     """
+    cache.sweep()
     with _alone(progress):
         return _build(cluster, plan, todo, jobs, progress)
 
@@ -92,7 +93,9 @@ def _build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Prog
             bootstrap.start(cluster, todo.start_registry)
     with step(progress, "push the images"):
         bake(contents, builder, cluster.credentials, cluster.registry, push=True)
-    return {**todo.there, **_verified(Registry.of(cluster), contents)}
+    there = {**todo.there, **_verified(Registry.of(cluster), contents)}
+    bootstrap.sweep(cluster, todo.images)
+    return there
 
 
 @contextmanager

@@ -11,10 +11,14 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from image.errors import UserError
+
+_ABANDONED = 24 * 3600
 
 
 def folder() -> Path:
@@ -57,6 +61,14 @@ def ensure(kind: str, parts: object, make: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return entry
+
+
+def sweep() -> None:
+    """Remove what runs that were killed a day ago left."""
+    for work in folder().glob(".*-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - work.stat().st_ctime > _ABANDONED:
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def link(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from image import cache, elf, recipe
+from image.errors import UserError
 from image.plan import ROOT, Go, Image, go_version
 from image.platform import Platform
 from image.run import run
@@ -29,6 +30,10 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
         log = LOGS / f"compile-{image.name}-{str(platform).replace('/', '-')}.log"
         run(*words, "-o", target, go.package, cwd=image.folder, env=environment, log=log)
         elf.check(target, platform)
+        # Arm's variants have the same header; Go writes down for which one it compiled.
+        told = set(run("go", "version", "-m", target).split())
+        if lacking := {f"{key}={value}" for key, value in platform.go_env.items()} - told:
+            raise UserError(f"{target} is not for {platform}: its build information lacks {', '.join(sorted(lacking))}")
 
     return cache.ensure("compiled", parts, make) / image.about.program
 

@@ -39,7 +39,7 @@ _EXPECTED = {"arm": Header(32, _ARM), "arm64": Header(64, _ARM64), "amd64": Head
 def check(file: Path, platform: Platform) -> None:
     """Raise UserError unless the program is for the platform's machine.
 
-    Arm's variants look the same here; that a program keeps to its variant, its start proves (`image.start`).
+    Arm's variants look the same here.
     """
     found, expected = Header.read(file), _EXPECTED[platform.architecture]
     if found != expected:
