@@ -1,0 +1,146 @@
+"""The stack as its owner meets it: pages and Prometheus' answers, fetched over the network."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.commands import Lab
+
+PIS = ("pi1", "pi2", "pi3")
+_plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def fetch(url: str, patience: float = 60) -> str:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            with _plain.open(url, timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+def nodes_of(lab: Lab, service: str) -> list[str]:
+    """Where a service's tasks run, as docker says."""
+    listed = lab.docker(
+        "service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}", f"shelf_{service}"
+    )
+    return listed.ok().split()
+
+
+def query(lab: Lab, text: str) -> list[dict[str, Any]]:
+    """Ask Prometheus at the address that it publishes."""
+    address = lab.address(nodes_of(lab, "prometheus")[0])
+    answer = fetch(f"http://{address}:9090/api/v1/query?query={urllib.parse.quote(text)}")
+    return list(json.loads(answer)["data"]["result"])
+
+
+def eventually(look: Any, patience: float = 90) -> Any:
+    """The first true answer."""
+    end = time.monotonic() + patience
+    while not (found := look()):
+        assert time.monotonic() < end, found
+        time.sleep(1)
+    return found
+
+
+def test_node_exporter_is_everywhere_and_the_page_on_two_workers(stack: Lab) -> None:
+    assert sorted(nodes_of(stack, "node_exporter")) == sorted(PIS)
+    assert sorted(nodes_of(stack, "web")) == ["pi2", "pi3"]
+    assert nodes_of(stack, "prometheus") == ["pi2"]
+
+
+def test_prometheus_finds_every_node_and_every_series_carries_its_nodes_name(stack: Lab) -> None:
+    eventually(lambda: len([one for one in query(stack, 'up{job="node"}') if one["value"][1] == "1"]) == 3)
+    named = eventually(lambda: query(stack, "count by (node) (node_uname_info)"))
+    assert sorted(one["metric"]["node"] for one in named) == sorted(PIS)
+    assert query(stack, 'count({__name__=~".+", node=""})') == []
+
+
+def test_the_measured_node_is_the_host_and_not_the_container(stack: Lab) -> None:
+    (memory,) = eventually(lambda: query(stack, 'node_memory_MemTotal_bytes{node="pi3"}'))
+    kilobytes = int(stack.on("pi3", "sh", "-c", "awk '/MemTotal/ {print $2}' /proc/meminfo").ok())
+    assert int(float(memory["value"][1])) == kilobytes * 1024
+
+
+@pytest.mark.parametrize("pi", ["pi2", "pi3"])
+def test_each_published_address_serves_the_page_of_its_own_pi(stack: Lab, pi: str) -> None:
+    page = fetch(f"http://{stack.address(pi)}/")
+    assert f'name="served-by" content="{pi}"' in page
+    assert stack.name in page
+
+
+def test_prometheus_has_its_web_interface(stack: Lab) -> None:
+    page = fetch(f"http://{stack.address('pi2')}:9090/query")
+    assert "<title>Prometheus" in page
+    script = page.partition('src="')[2].partition('"')[0].lstrip("./")
+    assert len(fetch(f"http://{stack.address('pi2')}:9090/{script}")) > 100_000
+
+
+def test_prometheus_data_outlives_a_restart(stack: Lab) -> None:
+    eventually(lambda: query(stack, "node_load1"))
+    at = time.time()
+    container = stack.on("pi2", "docker", "ps", "-q", "--filter", "name=shelf_prometheus").ok().strip()
+    stack.on("pi2", "docker", "kill", container).ok()
+    eventually(
+        lambda: (
+            stack.on("pi2", "docker", "ps", "-q", "--filter", "name=shelf_prometheus").ok().strip()
+            not in ("", container)
+        )
+    )
+    address = stack.address("pi2")
+    url = f"http://{address}:9090/api/v1/query?query=node_load1&time={at}"
+    assert eventually(lambda: json.loads(fetch(url))["data"]["result"])
+
+
+def test_a_second_deploy_has_nothing_to_do(stack: Lab) -> None:
+    stack.image("deploy").ok()
+    assert "nothing to do" in stack.image("deploy").ok()
+
+
+def test_what_somebody_changed_by_hand_is_repaired(stack: Lab) -> None:
+    stack.docker("service", "rm", "shelf_web").ok()
+    stack.docker("service", "update", "--detach", "--env-add", "STRANGER=1", "shelf_node_exporter").ok()
+    stack.image("deploy").ok()
+    assert sorted(nodes_of(stack, "web")) == ["pi2", "pi3"]
+    environment = stack.docker(
+        "service", "inspect", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Env}}", "shelf_node_exporter"
+    )
+    assert "STRANGER" not in environment.ok()
+
+
+def test_the_proof_holds_and_is_also_there_for_programs(stack: Lab) -> None:
+    stack.image("deploy").ok()
+    proof = json.loads(stack.image("prove", "--json").ok())
+    assert proof
+    assert "✗" not in stack.image("prove").ok()
+
+
+def test_the_proof_fails_where_a_node_is_away(stack: Lab) -> None:
+    stack.on("pi3", "systemctl", "stop", "docker.socket", "docker.service").ok()
+    try:
+        eventually(lambda: "Down" in stack.docker("node", "ls", "--filter", "name=pi3").said)
+        stack.image("prove").refused("pi3")
+    finally:
+        stack.on("pi3", "systemctl", "start", "docker.service").ok()
+        eventually(lambda: "Ready" in stack.docker("node", "ls", "--filter", "name=pi3").said)
+    stack.image("deploy").ok()
+
+
+def test_rendering_asks_for_no_address_and_gives_references_by_digest(stack: Lab) -> None:
+    compose = stack.image("render").ok()
+    assert compose.count("@sha256:") == 3
+    mode = (
+        "host"
+        if stack.docker("node", "inspect", "pi1", "--format", "{{.Spec.Labels.ipvs}}").ok().strip() == "false"
+        else "ingress"
+    )
+    assert f"mode: {mode}" in compose
