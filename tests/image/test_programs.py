@@ -1,0 +1,199 @@
+"""Real programs, made here: compiled, packed, started, and not used where they do not start."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from image import cache, elf, pack, start
+from image.compile import compiled
+from image.errors import UserError
+from image.plan import Description, Go, Image, Starts
+from image.platform import Platform
+from image.run import run
+
+OWN = Platform.of_machine(machine.machine())
+ARMV6 = Platform.parse("linux/arm/v6")
+
+# It says its version, unless it finds that it was packed and was told not to like it.
+SOURCE = """
+package main
+
+import "os"
+
+var version string
+
+func main() {
+	if info, err := os.Stat("/proc/self/exe"); err == nil && len(os.Args) > 2 && info.Size() < 800_000 {
+		os.Exit(3)
+	}
+	println("hello " + version)
+}
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOCACHE", run("go", "env", "GOCACHE").strip())  # the standard library is slow to compile
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def hello(
+    folder: Path, *arguments: str, source: str = SOURCE, packing: bool = True, shows: str = "hello 1.2.3"
+) -> Image:
+    folder.mkdir(exist_ok=True)
+    (folder / "go.mod").write_text("module hello\n\ngo 1.25\n")
+    (folder / "main.go").write_text(source)
+    about = Description(
+        name="hello",
+        program="hello",
+        description="",
+        source="",
+        licenses="",
+        starts=Starts(("--version", *arguments), shows),
+        go=Go("hello", ".", variables={"main.version": "{version}"}),
+        pack=packing,
+    )
+    return Image(folder, about, "1.2.3")
+
+
+def plain(image: Image, platform: Platform) -> Path:
+    assert image.about.go
+    return compiled(image, image.about.go, platform)
+
+
+@pytest.mark.parametrize("platform", [OWN, ARMV6], ids=str)
+def test_a_program_is_packed_and_starts(tmp_path: Path, platform: Platform) -> None:
+    program = pack.ready(hello(tmp_path / "hello"), platform, pack=True)
+    assert program.sizes.notice == ""
+    assert program.sizes.packed == program.file.stat().st_size < program.sizes.plain
+    elf.check(program.file, platform)
+
+
+def test_a_packed_program_that_does_not_start_is_not_used(tmp_path: Path) -> None:
+    image = hello(tmp_path / "hello", "not-packed")
+    program = pack.ready(image, OWN, pack=True)
+    assert program.sizes.packed is None
+    assert "stays unpacked" in program.sizes.notice
+    assert "ended with 3" in program.sizes.notice
+    start.prove(program.file, image, OWN)
+
+
+def test_a_program_stays_plain_where_nobody_asks_for_packing(tmp_path: Path) -> None:
+    asked = pack.ready(hello(tmp_path / "hello"), OWN, pack=False)
+    described = pack.ready(hello(tmp_path / "hello", packing=False), OWN, pack=True)
+    assert asked.sizes.packed is described.sizes.packed is None
+    assert asked.sizes.notice == described.sizes.notice == ""
+
+
+def test_the_same_source_gives_the_same_bytes_in_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = plain(hello(tmp_path / "one"), OWN).read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
+    second = plain(hello(tmp_path / "two"), OWN)
+    assert str(second).startswith(str(tmp_path / "other-cache"))
+    assert second.read_bytes() == first
+
+
+def test_a_program_is_compiled_once_for_two_folders(tmp_path: Path) -> None:
+    assert plain(hello(tmp_path / "one"), OWN) == plain(hello(tmp_path / "two"), OWN)
+
+
+def test_a_program_that_does_not_compile_is_told_with_its_last_words_and_log(tmp_path: Path) -> None:
+    image = hello(tmp_path / "hello", source="package main\nfunc main() { nonsense() }\n")
+    with pytest.raises(UserError, match=r"undefined: nonsense[\s\S]*all of it: \S*compile-hello-") as seen:
+        plain(image, OWN)
+    log = Path(seen.value.message.rpartition("all of it: ")[2])
+    assert "nonsense" in log.read_text()
+    log.unlink()
+    assert not list(cache.folder().iterdir()), "a failed build leaves nothing"
+
+
+def test_a_damaged_program_does_not_pass(tmp_path: Path) -> None:
+    image = hello(tmp_path / "hello")
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(plain(image, ARMV6).read_bytes()[:200_000])
+    damaged.chmod(0o755)
+    with pytest.raises(UserError, match="damaged"):
+        start.prove(damaged, image, ARMV6)
+
+
+def test_a_program_that_shows_something_else_does_not_pass(tmp_path: Path) -> None:
+    image = hello(tmp_path / "hello", shows="hello 9")
+    with pytest.raises(UserError, match=r"does not show 'hello 9' .*but 'hello 1\.2\.3'"):
+        start.prove(plain(image, OWN), image, OWN)
+
+
+def test_a_program_for_another_machine_is_refused(tmp_path: Path) -> None:
+    program = plain(hello(tmp_path / "hello"), ARMV6)
+    elf.check(program, ARMV6)
+    for other in ("linux/arm64", "linux/amd64"):
+        with pytest.raises(UserError, match=f"is not for {other}"):
+            elf.check(program, Platform.parse(other))
+
+
+@pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF" + bytes(100)])
+def test_what_is_no_program_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(UserError, match="is not a little-endian ELF program"):
+        elf.check(tmp_path / "file", OWN)
+
+
+def test_a_result_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("half")
+        raise UserError("no")
+
+    with pytest.raises(UserError):
+        cache.ensure("thing", "parts", fail)
+    assert cache.find("thing", "parts") is None
+    entry = cache.ensure("thing", "parts", lambda folder: (folder / "whole").touch())
+    assert cache.ensure("thing", "parts", fail) == entry == cache.find("thing", "parts")
+
+
+def test_a_result_that_another_run_made_meanwhile_is_taken(tmp_path: Path) -> None:
+    def slower(folder: Path) -> None:
+        (folder / "whole").write_text("mine")
+        cache.ensure("thing", "parts", lambda other: (other / "whole").touch())
+
+    entry = cache.ensure("thing", "parts", slower)
+    assert (entry / "whole").read_text() == ""
+    assert [path.name for path in cache.folder().iterdir()] == [entry.name]
+
+
+def test_files_get_one_time_and_modes_of_their_own(tmp_path: Path) -> None:
+    for name, mode in (("file", 0o600), ("program", 0o775)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    cache.settle(tmp_path)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "file": 0o644,
+        "program": 0o755,
+    }
+    assert {path.stat().st_mtime for path in tmp_path.iterdir()} == {0}
+
+
+def test_a_failed_program_shows_its_command_and_its_last_words() -> None:
+    with pytest.raises(UserError, match="ls '/no where' ended with 2") as seen:
+        run("ls", "/no where")
+    assert "No such file" in seen.value.message
+
+
+def test_a_program_that_is_not_installed_is_told_with_the_way_to_it() -> None:
+    with pytest.raises(UserError, match="no-such-program is not installed\n  Try: make setup"):
+        run("no-such-program")
+
+
+def test_a_program_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(UserError, match="sleep 9 did not end within 0 s"):
+        run("sleep", "9", timeout=0.1)
+
+
+def test_the_tools_are_found_without_a_prepared_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.defpath)
+    assert shutil.which("go") is None
+    assert run("go", "version").startswith("go version go1.")
