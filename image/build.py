@@ -62,11 +62,12 @@ def status(cluster: Cluster, plan: Plan) -> Status:
                 raise UserError(error.message.partition("\n")[0], f"docker logs {bootstrap.CONTAINER}") from error
             there = {}
         start = own if running and not running.result() else None
-    missing = tuple(image for image in plan.images if not _is_there(there.get(image.name), image, plan))
+    missing = tuple(image for image in plan.images if not is_there(there.get(image.name), image, plan))
     return Status(there, missing, start)
 
 
-def _is_there(found: Published | None, image: Image, plan: Plan) -> bool:
+def is_there(found: Published | None, image: Image, plan: Plan) -> bool:
+    """Whether an image is in the registry as it is wanted; one with more platforms is."""
     wanted = plan.pack and image.about.pack
     return found is not None and found.pack == wanted and found.platforms >= set(plan.platforms)
 
@@ -114,7 +115,7 @@ def _alone(progress: Progress) -> Iterator[None]:
 
 def work(todo: Status, plan: Plan) -> int:
     """How many pieces of work `build` will tell of."""
-    programs = sum(len(_platforms(image, plan, todo.there)) for image in todo.images)
+    programs = sum(len(platforms(image, plan, todo.there)) for image in todo.images)
     return programs + sum(1 for image in todo.images if image.about.web_ui) + 1 + bool(todo.start_registry)
 
 
@@ -136,7 +137,7 @@ def make(
             programs = {
                 (image.name, platform): pool.submit(_program, image, platform, plan.pack, progress)
                 for image in sorted(images, key=lambda image: image.about.web_ui is None)
-                for platform in _platforms(image, plan, there)
+                for platform in platforms(image, plan, there)
             }
             _raise_first([*uis.values(), *programs.values()])
         except BaseException:
@@ -153,7 +154,7 @@ def make(
     )
 
 
-def _platforms(image: Image, plan: Plan, there: Mapping[str, Published]) -> tuple[Platform, ...]:
+def platforms(image: Image, plan: Plan, there: Mapping[str, Published]) -> tuple[Platform, ...]:
     """Those that are wanted, and those that the registry has already: building for one Pi more takes none away."""
     had: Collection[Platform] = there[image.name].platforms if image.name in there else ()
     return tuple(sorted({*plan.platforms, *had}))

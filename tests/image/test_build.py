@@ -1,0 +1,89 @@
+"""What is left out, what is told to BuildKit, what is shown: on values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from image import bake, build
+from image.bake import Contents
+from image.build import Status
+from image.pack import Program, Sizes
+from image.plan import ROOT, Description, Image, Plan, Starts
+from image.platform import Platform
+from image.published import Published
+
+ARM64, ARMV7, AMD64 = map(Platform.parse, ("linux/arm64", "linux/arm/v7", "linux/amd64"))
+
+
+def image(name: str = "hello", packing: bool = True) -> Image:
+    about = Description(name, name, "Says hello", "https://example.org", "Apache-2.0", Starts((), ""), pack=packing)
+    return Image(Path(__file__).parent, about, "1.2.3")
+
+
+def there(platforms: set[Platform], packed: bool = True) -> Published:
+    return Published("hello", "pi:5000/hello@sha256:0", "v1.2.3-0", frozenset(platforms), packed)
+
+
+@pytest.mark.parametrize(
+    ("found", "plan", "expected"),
+    [
+        (there({ARM64, AMD64}), Plan((image(),), (ARM64,)), True),
+        (there({AMD64}), Plan((image(),), (ARM64,)), False),
+        (None, Plan((image(),), (ARM64,)), False),
+        (there({ARM64}), Plan((image(),), (ARM64,), pack=False), False),
+        (there({ARM64}, packed=False), Plan((image(),), (ARM64,), pack=False), True),
+        (there({ARM64}, packed=False), Plan((image(),), (ARM64,)), False),
+        (there({ARM64}, packed=False), Plan((image(packing=False),), (ARM64,)), True),
+    ],
+)
+def test_an_image_is_there_with_all_wanted_platforms_and_packed_as_wanted(
+    found: Published | None, plan: Plan, expected: bool
+) -> None:
+    assert build.is_there(found, plan.images[0], plan) == expected
+
+
+def test_building_for_one_platform_more_takes_none_away() -> None:
+    plan = Plan((image(),), (ARM64,))
+    assert build.platforms(image(), plan, {"hello": there({ARMV7})}) == (ARMV7, ARM64)
+
+
+def test_an_image_with_two_reasons_is_made_once() -> None:
+    registry = image("registry")
+    assert Status({}, (registry,), registry).images == (registry,)
+    assert not Status({}, (), registry).nothing_to_do
+    assert Status({}, ()).nothing_to_do
+
+
+def test_buildkit_is_told_all_that_it_needs() -> None:
+    programs = {ARMV7: Program(Path("a"), Sizes(9, 3)), ARM64: Program(Path("b"), Sizes(9))}
+    told = bake.definition([Contents(image(), programs, pack=True)], "pi:5000", push=True)
+    target = told["target"]
+    assert isinstance(target, dict)
+    hello = target["hello"]
+    assert hello["platforms"] == ["linux/arm/v7", "linux/arm64"]
+    assert hello["tags"] == [image().reference("pi:5000")]
+    assert hello["output"] == ["type=image,oci-mediatypes=true,push=true"]
+    assert hello["labels"]["org.opencontainers.image.version"] == "1.2.3"
+    assert hello["labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert set(hello["contexts"]) == {"programs", "empty"}
+
+
+def test_the_table_shows_both_sizes_and_ends_with_the_references() -> None:
+    sizes = {ARM64: Sizes(16_000_000, 4_000_000), AMD64: Sizes(16_500_000)}
+    lines = build.lines({"hello": replace(there({ARM64, AMD64}), sizes=sizes)})
+    assert [line.split() for line in lines[:3]] == [
+        ["IMAGE", "TAG", "PLATFORM", "PLAIN", "PACKED"],
+        ["hello", "v1.2.3-0", "linux/amd64", "16.5", "MB", "-"],
+        ["hello", "v1.2.3-0", "linux/arm64", "16.0", "MB", "4.0", "MB"],
+    ]
+    assert lines[-1] == "pi:5000/hello@sha256:0"
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("*/Dockerfile")), ids=lambda file: file.parent.name)
+def test_every_image_is_made_from_scratch(file: Path) -> None:
+    words = [line.split() for line in file.read_text().splitlines()]
+    assert [line[1] for line in words if line[:1] == ["FROM"]] == ["scratch"]
+    assert not [line for line in words if line[:1] == ["RUN"]], "nothing of a foreign machine runs"
