@@ -5,9 +5,11 @@ Its name belongs to this clone alone, so it disturbs neither the demo's lab nor 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,11 +25,25 @@ def blank() -> Iterator[Lab]:
     if command("docker", "info").code != 0 and not os.environ.get("CI"):
         pytest.skip("the lab cannot run here: no Docker engine answers (`make setup` says more)")
     lab = Lab(NAME)
-    lab.python("lab", "down").ok()
-    lab.python("lab", "up", "--nodes", str(NODES)).ok()
-    yield lab
-    if not os.environ.get("KEEP_LAB"):
+    with _alone():
         lab.python("lab", "down").ok()
+        lab.python("lab", "up", "--nodes", str(NODES)).ok()
+        yield lab
+        if not os.environ.get("KEEP_LAB"):
+            lab.python("lab", "down").ok()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the clone's test lab; a second run would take it down under the first one's feet."""
+    path = ROOT / ".build" / "tests.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.exit("another run of this clone's tests has the test lab; wait until it ends", returncode=3)
+        yield
 
 
 @pytest.fixture(scope="session")
