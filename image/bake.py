@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from image import cache, recipe
-from image.cluster import Endpoint
+from image.cluster import Cluster
 from image.errors import UserError
 from image.pack import Program
 from image.plan import ROOT, Image, files
@@ -19,7 +19,6 @@ from image.run import run
 
 # Named contexts of the Dockerfiles: `programs` holds PLATFORM/PROGRAM, `empty` nothing, `web_ui` what
 # pnpm built.
-_WORK = ROOT / ".build" / "bake"
 _TIMEOUT = 900
 
 
@@ -34,47 +33,56 @@ class Contents:
     web_ui: Path | None = None
 
 
-def bake(images: Iterable[Contents], endpoint: Endpoint, credentials: Path, registry: str, push: bool) -> None:
-    """Make the images by their tags in the engine's own store; with `push`, in the registry, too.
+def bake(images: Iterable[Contents], cluster: Cluster, push: bool) -> None:
+    """Make the images in the store of the engine on the registry's node; with `push`, in the registry, too.
 
     Raises:
         UserError: with BuildKit's last words.
     """
     images = tuple(images)
-    shutil.rmtree(_WORK, ignore_errors=True)
+    # Always the same place for a cluster: BuildKit fetches only what differs from the time before.
+    work = ROOT / ".build" / "bake" / cluster.name
+    shutil.rmtree(work, ignore_errors=True)
     for contents in images:
-        _lay_out(contents)
+        _lay_out(contents, work / contents.image.name)
     run(
         "buildx",
         "bake",
         "--progress=plain",
         f"--allow=fs.read={cache.folder()}",
         "--file=-",
+        cwd=ROOT,
         env={
-            **endpoint.environment,
+            **cluster.engine(cluster.registry_node).environment,
             **recipe.BUILD_ENVIRONMENT,
-            "DOCKER_CONFIG": str(credentials),
+            "DOCKER_CONFIG": str(cluster.credentials),
             "BUILDX_CONFIG": str(ROOT / ".build" / "buildx"),
             "BUILDX_BUILDER": "",  # whatever builder this user has chosen is for something else
         },
-        text=json.dumps(definition(images, registry, push)),
+        text=json.dumps(definition(images, cluster.registry, work, push)),
         timeout=_TIMEOUT,
         log=ROOT / ".build" / "log" / "bake.log",
     )
 
 
-def definition(images: Iterable[Contents], registry: str, push: bool) -> dict[str, object]:
-    """What buildx is told; source: Docker's Bake file reference."""
-    targets = {contents.image.name.replace(".", "_"): _target(contents, registry, push) for contents in images}
+def definition(images: Iterable[Contents], registry: str, work: Path, push: bool) -> dict[str, object]:
+    """What buildx is told; source: Docker's Bake file reference.
+
+    Args:
+        work: holds a folder for each image, as it was laid out.
+    """
+    targets = {
+        contents.image.name.replace(".", "_"): _target(contents, registry, work / contents.image.name, push)
+        for contents in images
+    }
     return {"group": {"default": {"targets": list(targets)}}, "target": targets}
 
 
-def _target(contents: Contents, registry: str, push: bool) -> dict[str, object]:
+def _target(contents: Contents, registry: str, work: Path, push: bool) -> dict[str, object]:
     image = contents.image
     labels = recipe.labels(image)
     sizes = {platform: program.sizes for platform, program in contents.programs.items()}
     said = {**labels, ANNOTATION: annotation(contents.pack, sizes)}
-    work = _WORK / image.name
     return {
         "context": str(work / "folder"),
         "contexts": {
@@ -90,9 +98,8 @@ def _target(contents: Contents, registry: str, push: bool) -> dict[str, object]:
     }
 
 
-def _lay_out(contents: Contents) -> None:
+def _lay_out(contents: Contents, work: Path) -> None:
     """Put the programs where BuildKit's TARGETPLATFORM finds them, and a copy of the folder beside them."""
-    work = _WORK / contents.image.name
     try:
         (work / "empty").mkdir(parents=True)
         for platform, program in contents.programs.items():

@@ -25,6 +25,7 @@ CONTAINER = "registry"
 _BEFORE = "registry-before"
 _PORT = "5000/tcp"  # in its own network; see Registry/config.yml
 _ANSWERS_WITHIN = 30.0
+_STOPS_WITHIN = 10
 _BUILD_CACHE = 256 * 1024**2
 
 
@@ -49,16 +50,18 @@ def start(cluster: Cluster, image: Image) -> None:
     reference = image.reference(cluster.registry)
     try:
         with closing(cluster.engine(cluster.registry_node).client()) as client:
-            _recover(client)
+            _put_back(client)
             before = _find(client, CONTAINER)
             if before is not None:
                 before.rename(_BEFORE)
-                before.stop(timeout=20)
+                before.stop(timeout=_STOPS_WITHIN)
             try:
                 client.containers.run(reference, name=CONTAINER, detach=True, **_settings(cluster))
                 _wait(Registry.of(cluster), client)
             except BaseException:
-                _recover(client)
+                if before is not None:
+                    _put_back(client)
+                    before.start()
                 raise
             if before is not None:
                 before.remove(force=True)
@@ -101,16 +104,15 @@ def _settings(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _recover(client: docker.DockerClient) -> None:
-    """Put the registry from before back, where a new one was being tried."""
+def _put_back(client: docker.DockerClient) -> None:
+    """Give the registry from before its place again, where a new one was being tried."""
     before = _find(client, _BEFORE)
     if before is None:
         return
-    failed = _find(client, CONTAINER)
-    if failed is not None:
-        failed.remove(force=True)
+    tried = _find(client, CONTAINER)
+    if tried is not None:
+        tried.remove(force=True)
     before.rename(CONTAINER)
-    before.start()
 
 
 def _wait(registry: Registry, client: docker.DockerClient) -> None:

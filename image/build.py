@@ -7,11 +7,11 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from image import bootstrap, cache, pack, published, web_ui
+from image import bootstrap, pack, published, web_ui
 from image.bake import Contents, bake
 from image.cluster import Cluster
 from image.errors import UserError
@@ -30,7 +30,7 @@ _LINKER_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Status:
-    """What is to be done."""
+    """What is to be done. Where the registry is to be started, ask again when it runs: it may have all."""
 
     there: Mapping[str, Published]
     missing: tuple[Image, ...]
@@ -38,13 +38,7 @@ class Status:
 
     @property
     def nothing_to_do(self) -> bool:
-        return not self.images
-
-    @property
-    def images(self) -> tuple[Image, ...]:
-        """All images that something is to be done with."""
-        images = (*self.missing, *filter(None, [self.start_registry]))
-        return tuple({image.name: image for image in images}.values())
+        return not self.missing and not self.start_registry
 
 
 def status(cluster: Cluster, plan: Plan) -> Status:
@@ -72,37 +66,37 @@ def is_there(found: Published | None, image: Image, plan: Plan) -> bool:
     return found is not None and found.pack == wanted and found.platforms >= set(plan.platforms)
 
 
+def start_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progress: Progress) -> None:
+    """Start the registry from its own image, made for its node's platform alone; raises UserError.
+
+    What else is to be done can be asked only when it runs.
+    """
+    own = replace(plan, platforms=(cluster.registry_node.platform,))
+    contents = make((image,), own, {}, jobs, progress)
+    with _alone(cluster, progress), step(progress, "start the registry"):
+        bake(contents, cluster, push=False)
+        bootstrap.start(cluster, image)
+
+
 def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progress) -> dict[str, Published]:
-    """Do what is to be done; the registry's own answer tells what there is now.
+    """Build and push what is missing; returns all that the registry has of the plan then.
 
     Raises:
         UserError: a program does not compile or start (the others are finished first), BuildKit or the
             registry fails.
     """
-    cache.sweep()
-    with _alone(progress):
-        return _build(cluster, plan, todo, jobs, progress)
-
-
-def _build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progress) -> dict[str, Published]:
-    contents = make(todo.images, plan, todo.there, jobs, progress)
-    builder = cluster.engine(cluster.registry_node)
-    if todo.start_registry:
-        with step(progress, "start the registry"):
-            mine = [each for each in contents if each.image is todo.start_registry]
-            bake(mine, builder, cluster.credentials, cluster.registry, push=False)
-            bootstrap.start(cluster, todo.start_registry)
-    with step(progress, "push the images"):
-        bake(contents, builder, cluster.credentials, cluster.registry, push=True)
-    there = {**todo.there, **_verified(Registry.of(cluster), contents)}
-    bootstrap.sweep(cluster, plan.images)
+    contents = make(todo.missing, plan, todo.there, jobs, progress)
+    with _alone(cluster, progress), step(progress, "push the images"):
+        bake(contents, cluster, push=True)
+        there = {**todo.there, **_verified(Registry.of(cluster), contents)}
+        bootstrap.sweep(cluster, plan.images)
     return there
 
 
 @contextmanager
-def _alone(progress: Progress) -> Iterator[None]:
-    """One build of a clone at a time: they lay out their programs in the same place."""
-    file = ROOT / ".build" / "image.lock"
+def _alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
+    """One bake of a clone for a cluster at a time: it lays out its programs in the same place."""
+    file = ROOT / ".build" / f"bake-{cluster.name}.lock"
     file.parent.mkdir(exist_ok=True)
     with file.open("w") as opened:
         try:
@@ -115,8 +109,8 @@ def _alone(progress: Progress) -> Iterator[None]:
 
 def work(todo: Status, plan: Plan) -> int:
     """How many pieces of work `build` will tell of."""
-    programs = sum(len(platforms(image, plan, todo.there)) for image in todo.images)
-    return programs + sum(1 for image in todo.images if image.about.web_ui) + 1 + bool(todo.start_registry)
+    programs = sum(len(platforms(image, plan, todo.there)) for image in todo.missing)
+    return programs + sum(1 for image in todo.missing if image.about.web_ui) + 1
 
 
 def default_jobs() -> int:

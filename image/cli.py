@@ -54,19 +54,26 @@ def build_all(
 
     What the registry has already is left out. The registry itself is started from our own image.
     """
-    from image import build, progress  # slow to import, and no other command needs them
+    from image import build, cache, progress  # slow to import, and no other command needs them
 
     chosen = tuple(Platform.parse(text) for text in platforms)
     images = read_images(names)
     swarm = cluster.read(context, credentials)
     plan = Plan(images, chosen or tuple(sorted({*swarm.platforms, Platform("linux", "arm64")})), pack=not no_upx)
+    at_once = jobs or build.default_jobs()
     todo = build.status(swarm, plan)
-    there = todo.there
     if todo.nothing_to_do:
         click.echo(f"images: nothing to do, {swarm.registry} has all {len(plan.images)}", err=True)
     else:
+        cache.sweep()
+    if todo.start_registry:
+        with progress.shown(2) as told:
+            build.start_registry(swarm, plan, todo.start_registry, at_once, told)
+        todo = build.status(swarm, plan)
+    there = todo.there
+    if todo.missing:
         with progress.shown(build.work(todo, plan)) as told:
-            there = build.build(swarm, plan, todo, jobs or build.default_jobs(), told)
+            there = build.build(swarm, plan, todo, at_once, told)
     click.echo("\n".join(build.lines(there)))
 
 
