@@ -91,6 +91,7 @@ def _target(contents: Contents, registry: str, work: Path, push: bool) -> dict[s
             **({"web_ui": str(contents.web_ui)} if contents.web_ui else {}),
         },
         "platforms": [str(platform) for platform in sorted(contents.programs)],
+        "args": recipe.BUILD_ARGUMENTS,
         "tags": [image.reference(registry)],
         "labels": labels,
         "annotations": [f"index:{key}={value}" for key, value in said.items()],

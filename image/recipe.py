@@ -61,4 +61,6 @@ def labels(image: Image) -> dict[str, str]:
 # So that the same files give the same layers: no time of today, no statement of who built them. (BuildKit's
 # rewrite-timestamp would do more; an engine always unpacks what it exports, and the two exclude each other.)
 BUILD_ENVIRONMENT = {"SOURCE_DATE_EPOCH": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+# An index also where there is one platform alone.
+BUILD_ARGUMENTS = {"BUILDKIT_MULTI_PLATFORM": "1"}
 OUTPUT = "type=image,oci-mediatypes=true"
