@@ -18,7 +18,7 @@ from typing import Any
 import docker
 import requests
 
-from image.errors import UserError
+from image.errors import UserError, reason
 from image.platform import Platform
 from image.run import run
 from pki.client import engine
@@ -159,7 +159,7 @@ def read(context: str | None, credentials: Path | None = None) -> Cluster:
         ) from error
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         raise UserError(
-            f"the engine of context {name!r} at {endpoint.host} does not answer: {error}",
+            f"the engine of context {name!r} at {endpoint.host} does not answer: {reason(error)}",
             f"docker --context {name} info",
         ) from error
     return Cluster(name, endpoint, nodes, credentials or _credentials(name))
@@ -170,7 +170,15 @@ def _context(name: str | None) -> tuple[str, Endpoint]:
     if name is None and "DOCKER_HOST" in os.environ:
         tls = os.environ.get("DOCKER_CERT_PATH") if os.environ.get("DOCKER_TLS_VERIFY") else None
         return "default", Endpoint(os.environ["DOCKER_HOST"], Path(tls) if tls else None)
-    found = json.loads(run("docker", "context", "inspect", *([name] if name else [])))[0]
+    try:
+        found = json.loads(run("docker", "context", "inspect", *([name] if name else [])))[0]
+    except UserError as error:
+        if "not found" not in error.message:
+            raise
+        raise UserError(
+            f"there is no docker context {name!r}",
+            "docker context ls; provisioning writes one: pyinfra inventory.py deploys/swarm.py",
+        ) from None
     folder = Path(found["Storage"]["TLSPath"]) / "docker"
     tls_files = found.get("TLSMaterial", {}).get("docker")
     return found["Name"], Endpoint(found["Endpoints"]["docker"]["Host"], folder if tls_files else None)

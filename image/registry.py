@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import requests
 
 from image.cluster import Cluster
-from image.errors import UserError
+from image.errors import UserError, reason
 from image.platform import Platform
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -131,12 +130,12 @@ class Registry:
                 answer = session.get(url, headers={"Accept": accept}, timeout=_TIMEOUT)
             except requests.exceptions.SSLError as error:
                 raise UserError(
-                    f"the certificate of the registry at {self.address} is not trusted: {_reason(error)}",
+                    f"the certificate of the registry at {self.address} is not trusted: {reason(error)}",
                     "pyinfra inventory.py deploys/swarm.py",
                 ) from error
             except requests.RequestException as error:
                 raise NoAnswerError(
-                    f"the registry at {self.address} does not answer: {_reason(error)}",
+                    f"the registry at {self.address} does not answer: {reason(error)}",
                     "python -m image build-all, which starts it",
                 ) from error
         if answer.status_code == requests.codes.unauthorized:
@@ -154,10 +153,3 @@ def _refusal(answer: requests.Response) -> str:
     except (ValueError, KeyError, IndexError, TypeError):
         words = answer.reason
     return f"answers {answer.status_code} {words}"
-
-
-def _reason(error: Exception) -> str:
-    """The innermost of an error's causes, without the wrapping of three libraries."""
-    text = str(error)
-    inner = re.search(r"(certificate verify failed[^(']*|\[Errno -?\d+\] [^'\")]*|timed out)", text)
-    return inner[1].strip() if inner else text
