@@ -28,6 +28,7 @@ def form(cluster: Cluster) -> None:
         address=address,
         certificates=cluster.folder,
     )
+    swarm.known_once(name="Forget the node's former entries", address=address, certificates=cluster.folder)
     swarm.labelled(
         name="Label the node",
         labels={

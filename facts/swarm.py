@@ -58,6 +58,8 @@ class SwarmNode:
 
     id: str
     hostname: str
+    """Empty while its join is under way, or for ever where that was cut off."""
+    address: str
     role: Role
     state: str
     labels: Mapping[str, str]
@@ -86,7 +88,8 @@ class SwarmNodes(FactBase[dict[str, SwarmNode]]):
                 node = json.loads(line)
                 nodes[node["ID"]] = SwarmNode(
                     id=node["ID"],
-                    hostname=node["Description"]["Hostname"],
+                    hostname=node["Description"].get("Hostname", ""),
+                    address=node["Status"].get("Addr", ""),
                     role=node["Spec"]["Role"],
                     state=node["Status"]["State"],
                     labels=node["Spec"].get("Labels") or {},

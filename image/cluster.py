@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -65,6 +65,15 @@ class Node:
     ready: bool
     platform: Platform
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def all(cls, entries: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
+        """Read the Engine API's GET /nodes, by name.
+
+        A node whose join was cut off is in the list and has never said what it is; it is left out.
+        """
+        known = (cls.of(attrs) for attrs in entries if attrs.get("Description", {}).get("Platform"))
+        return tuple(sorted(known, key=lambda node: node.name))
 
     @classmethod
     def of(cls, attrs: Mapping[str, Any]) -> Node:
@@ -151,7 +160,7 @@ def read(context: str | None, credentials: Path | None = None) -> Cluster:
     name, endpoint = _context(context)
     try:
         with closing(endpoint.client()) as client:
-            nodes = tuple(sorted((Node.of(node.attrs) for node in client.nodes.list()), key=lambda node: node.name))
+            nodes = Node.all(client.api.nodes())
     except docker.errors.APIError as error:
         raise UserError(
             f"the engine of context {name!r} is no manager of a swarm: {error.explanation or error}",

@@ -30,8 +30,9 @@ from image.published import resolve
 from image.registry import INDEX, Index, Registry
 from image.run import run
 
+# An engine that found no other at its start, as after a power cut, looks for them again a minute later;
 # Prometheus looks for nodes every 10 s and scrapes every 15 s; a Pi is slow besides.
-_PATIENCE = 60.0
+_PATIENCE = 150.0
 _POLL = 1.0
 _ANSWER = 5.0
 # Over a slow network and onto a slow card.

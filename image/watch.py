@@ -164,7 +164,7 @@ def read(client: docker.DockerClient, stack: str) -> Snapshot:
     ours = {"label": f"{NAMESPACE_LABEL}={stack}"}
     services = (Service.of(attrs, stack) for attrs in client.api.services(filters=ours))  # type: ignore[no-untyped-call]
     tasks = tuple(Task.of(attrs) for attrs in client.api.tasks(filters=ours))  # type: ignore[no-untyped-call]
-    nodes = tuple(Node.of(attrs) for attrs in client.api.nodes())
+    nodes = Node.all(client.api.nodes())
     return Snapshot(tuple(sorted(services, key=lambda service: service.name)), tasks, nodes)
 
 

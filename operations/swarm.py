@@ -7,7 +7,7 @@ over TLS, from the controller.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,42 @@ def _join(role: Role, address: str, leader: str, certificates: Path) -> None:
                 advertise_addr=address,
                 listen_addr=f"0.0.0.0:{SWARM_PORT}",
             )
+    except DockerException as error:
+        raise ValueError(error) from error
+
+
+@operation()
+def known_once(address: str, certificates: Path) -> Generator[PyinfraCommand, None, None]:
+    """Forget former entries of this host, which would be listed as Down for ever.
+
+    A Pi whose card was written anew, or whose join was cut off, comes back as another node.
+    """
+    membership = host.get_fact(SwarmMembership)
+    leader = _leader()
+    if leader is None or membership is None or membership.node_id not in leader.nodes:
+        yield Refusal("forgetting its former entries: it is not in the swarm yet; look at what failed above, run again")
+        return
+    former = [
+        node.id
+        for node in leader.nodes.values()
+        if node.id != membership.node_id
+        and node.state != "ready"
+        and node.role == "worker"
+        and (node.hostname == host.name or node.address == address)
+    ]
+    if not former:
+        host.noop("has one entry")
+        return
+    yield OnController("forgetting its former entries", lambda: _forget(former, leader.address, certificates))
+
+
+def _forget(nodes: Sequence[str], leader: str, certificates: Path) -> None:
+    from docker.errors import DockerException
+
+    try:
+        with closing(_engine(leader, certificates)) as engine:
+            for node in nodes:
+                engine.api.remove_node(node, force=True)
     except DockerException as error:
         raise ValueError(error) from error
 

@@ -92,6 +92,11 @@ def test_garbage_is_reported_with_its_first_words() -> None:
         SwarmNodes().process(["Cannot connect to the Docker daemon"])
 
 
+def test_a_node_whose_join_was_cut_off_is_read_without_a_name() -> None:
+    node = {"ID": "x", "Description": {}, "Spec": {"Role": "worker"}, "Status": {"State": "unknown"}}
+    assert SwarmNodes().process([json.dumps(node)])["x"].hostname == ""
+
+
 @given(st.dictionaries(st.text(), st.text()))
 def test_nodes_are_read_or_refused_and_never_crash(labels: dict[str, str]) -> None:
     node = {
