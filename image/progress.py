@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 import click
+
+_EVERY = 20.0  # seconds between two lines that say that work goes on
 
 
 class Progress(Protocol):
@@ -22,13 +25,35 @@ class Progress(Protocol):
 
 
 class Lines:
-    """A line when something begins and one when it is done."""
+    """A line when something begins, one when it is done, and now and then one that it goes on."""
+
+    def __init__(self) -> None:
+        self._working: dict[str, float] = {}
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Lines:
+        self._ticker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._ticker.join()
 
     def begin(self, what: str) -> None:
+        self._working[what] = time.monotonic()
         click.echo(f"{what} …", err=True)
 
     def end(self, what: str, seconds: float, note: str) -> None:
+        self._working.pop(what, None)
         click.echo(_sentence(what, seconds, note), err=True)
+
+    def _tick(self) -> None:
+        while not self._over.wait(_EVERY):
+            working = list(self._working.items())
+            if working:
+                now = time.monotonic()
+                click.echo("… " + ", ".join(f"{what} {now - begun:.0f} s" for what, begun in working), err=True)
 
 
 class Bar:
@@ -69,11 +94,8 @@ class Bar:
 @contextmanager
 def shown(total: int) -> Iterator[Progress]:
     """The progress that fits standard error, for so many pieces of work."""
-    if not sys.stderr.isatty():
-        yield Lines()
-        return
-    with Bar(total) as bar:
-        yield bar
+    with Bar(total) if sys.stderr.isatty() else Lines() as progress:
+        yield progress
 
 
 @contextmanager
