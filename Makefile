@@ -36,16 +36,17 @@ INVENTORY ?= inventory.py
 provision: setup ## turn the Pis of inventory.py into a swarm
 	@pyinfra -y $(INVENTORY) deploys/swarm.py
 
-# The docker context that provisioning left; its name is the cluster's.
-CONTEXT ?= $(LAB)
+# The docker context that provisioning left; its name is the cluster's. Without it, docker's current one.
+CONTEXT ?=
+IMAGE = python -m image $(if $(CONTEXT),--context $(CONTEXT))
 images: setup ## build the images and push them to the swarm's registry (CONTEXT=…)
-	@python -m image --context $(CONTEXT) build-all
+	@$(IMAGE) build-all
 
 stack: setup ## deploy the stack (CONTEXT=…)
-	@python -m image --context $(CONTEXT) deploy
+	@$(IMAGE) deploy
 
 prove: setup ## prove that the stack does what it should (CONTEXT=…)
-	@python -m image --context $(CONTEXT) prove
+	@$(IMAGE) prove
 
 test: setup lint ## lint and all tests
 	@pytest

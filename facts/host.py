@@ -32,7 +32,10 @@ class HostState:
 
     hostname: str
     hosts_file: str
+    machine: str
+    """The kernel's word for the processor, e.g. `aarch64`."""
     architecture: str
+    """Debian's word for what its programs are made for, e.g. `armhf`; a 64-bit kernel may run 32-bit programs."""
     clock: Clock
     ipvs: bool
     """Whether the kernel can route a swarm's published ports (IPVS); without it ingress ports and
@@ -47,6 +50,16 @@ class HostState:
     """The networks that the host reaches by a route of its own, e.g. `192.168.1.0/24`."""
 
 
+def platform(architecture: str, machine: str) -> str:
+    """The OCI platform whose images run: it follows the programs, and the processor where those leave it open.
+
+    Raspberry Pi OS's armhf runs on ARMv6; Debian's name is the same.
+    """
+    if architecture == "armhf":
+        return "linux/arm/v6" if machine == "armv6l" else "linux/arm/v7"
+    return {"armel": "linux/arm/v6"}.get(architecture, f"linux/{architecture}")
+
+
 class Host(FactBase[HostState | None]):
     """Reads `HostState`; None where what the host said could not be understood, which pyinfra reports."""
 
@@ -54,6 +67,7 @@ class Host(FactBase[HostState | None]):
         return script(
             hostname="cat /proc/sys/kernel/hostname",
             hosts="cat /etc/hosts",
+            machine="uname -m",
             architecture="dpkg --print-architecture",
             time="date +%s.%N",
             clock="timedatectl show -p NTP -p CanNTP -p NTPSynchronized",
@@ -74,6 +88,7 @@ class Host(FactBase[HostState | None]):
             return HostState(
                 hostname=found["hostname"].strip(),
                 hosts_file=found["hosts"],
+                machine=found["machine"].strip(),
                 architecture=found["architecture"].strip(),
                 clock=_clock(found),
                 ipvs=found["ipvs"].strip() == "yes",

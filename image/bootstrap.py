@@ -21,9 +21,9 @@ from image.errors import UserError
 from image.plan import Image
 from image.registry import NoAnswerError, Registry
 
-CONTAINER = "registry"
-_BEFORE = "registry-before"
-_PORT = "5000/tcp"  # in its own network; see Registry/config.yml
+CONTAINER = "pishelf-registry"
+_BEFORE = "pishelf-registry-before"
+_PORT = "5000/tcp"  # in its own network; see Registry/etc/distribution/config.yml
 _ANSWERS_WITHIN = 30.0
 _STOPS_WITHIN = 10
 _BUILD_CACHE = 256 * 1024**2
@@ -96,7 +96,7 @@ def _settings(cluster: Cluster) -> dict[str, Any]:
         "mounts": [
             Mount("/etc/docker/tls", "/etc/docker/tls", type="bind", read_only=True),
             Mount("/etc/docker/registry", "/etc/docker/registry", type="bind", read_only=True),
-            Mount("/var/lib/registry", "registry", type="volume"),
+            Mount("/var/lib/registry", CONTAINER, type="volume"),
         ],
         "read_only": True,
         "cap_drop": ["ALL"],

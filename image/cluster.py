@@ -27,6 +27,7 @@ from pki.context import ENGINE_PORT
 # Node labels that the provisioning half sets; they are the interface between the two halves.
 REGISTRY_LABEL = "registry"  # on the registry's node; value: its address, `host:port`
 PROMETHEUS_LABEL = "prometheus"  # on the node that keeps Prometheus' data; value: true
+PLATFORM_LABEL = "platform"  # what the node's programs are made for, e.g. linux/arm/v7
 IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false
 
 _ROOT = Path(__file__).parent.parent
@@ -89,9 +90,14 @@ class Node:
             address=address,
             role=spec["Role"],
             ready=status["State"] == "ready" and spec["Availability"] == "active",
-            platform=Platform.of_machine(description["Platform"]["Architecture"]),
+            platform=_platform(spec.get("Labels") or {}, description["Platform"]["Architecture"]),
             labels=spec.get("Labels") or {},
         )
+
+
+def _platform(labels: Mapping[str, str], machine: str) -> Platform:
+    """What provisioning said, else what the engine reports, which is the kernel's and not the programs'."""
+    return Platform.parse(labels[PLATFORM_LABEL]) if PLATFORM_LABEL in labels else Platform.of_machine(machine)
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,12 @@ class Cluster:
     @cached_property
     def registry_node(self) -> Node:
         """The node that is labelled for the registry; raises UserError."""
-        for node in self.nodes:
-            if REGISTRY_LABEL in node.labels:
-                return node
+        labelled = [node for node in self.nodes if REGISTRY_LABEL in node.labels]
+        if len(labelled) == 1:
+            return labelled[0]
+        who = " and ".join(node.name for node in labelled) + " have" if labelled else f"no node of {self.name} has"
         raise UserError(
-            f"no node of {self.name} has the label {REGISTRY_LABEL!r}",
+            f"{who} the label {REGISTRY_LABEL!r}, which belongs to one node",
             "pyinfra inventory.py deploys/swarm.py, or "
             f"docker node update --label-add {REGISTRY_LABEL}=ADDRESS:5000 NODE",
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from image import cache, elf, recipe
 from image.errors import UserError
-from image.plan import ROOT, Go, Image
+from image.plan import DESCRIPTION, ROOT, Go, Image, files
 from image.platform import Platform
 from image.run import run
 
+_NOT_GO = ("Dockerfile", DESCRIPTION)
 LOGS = ROOT / ".build" / "log"
 
 
@@ -17,12 +19,15 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
     """The program, compiled for a platform; raises UserError with the compiler's last words."""
     words = recipe.go_build(go, image.version)
     environment = recipe.go_environment(platform)
-    sources = sorted(path for path in image.folder.glob("*") if path.suffix in (".go", ".mod", ".sum"))
+    # All files, for a program may embed any of them; Go's own cache makes a needless compile a quick one.
+    sources = [path for path in files(image.folder) if path.is_file() and path.name not in _NOT_GO]
     parts = {
         "go": image.toolchain,
         "words": [*words, go.package],
         "environment": environment,
-        "sources": {path.name: path.read_text(encoding="utf-8") for path in sources},
+        "sources": {
+            path.relative_to(image.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sources
+        },
     }
 
     def make(folder: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import tarfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from image import cache, elf, recipe
@@ -29,32 +32,53 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
     }
 
     def make(folder: Path) -> None:
-        tree = folder / "tree"
+        # A tarball, which mmdebstrap writes as this user; a folder would be another user's where it is not root.
+        tarball = folder / "tree.tar"
         settings = folder / "apt.conf"
-        # A file and not arguments: a proxy's address may hold a password, and everyone can read arguments.
-        settings.touch(mode=0o600)
-        settings.write_text("".join(f"{line}\n" for line in _apt("apt-config", "dump") if _SETTINGS.match(line)))
         run(
             "mmdebstrap",
             "--quiet",
             "--variant=extract",
             f"--architectures={architecture}",
             f"--include={debian.package}",
-            f"--aptopt={settings}",
+            *apt_options([line for line in _apt("apt-config", "dump") if _SETTINGS.match(line)], settings),
             debian.suite,
-            tree,
+            tarball,
             *_sources(debian.suite),
             log=LOGS / f"debian-{image.name}-{architecture}.log",
         )
-        found = tree / debian.file
-        if not found.is_file():
-            raise UserError(f"Debian's package {debian.package} has no file {debian.file} in {debian.suite}")
-        elf.check(found, platform)
-        found.rename(folder / image.about.program)
-        settings.unlink()
-        shutil.rmtree(tree)
+        program = folder / image.about.program
+        _take_out(tarball, debian, program)
+        elf.check(program, platform)
+        settings.unlink(missing_ok=True)
+        tarball.unlink()
 
     return cache.ensure("debian", parts, make) / image.about.program
+
+
+def apt_options(settings: Sequence[str], file: Path) -> tuple[str, ...]:
+    """Mmdebstrap's arguments for lines of apt's configuration.
+
+    A proxy's address may hold a password, and everyone can read arguments: then the lines go through
+    `file`, closed to others; the caller removes it.
+    """
+    if not any("@" in line for line in settings):
+        return tuple(f"--aptopt={line}" for line in settings)
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{line}\n" for line in settings), encoding="utf-8")
+    return (f"--aptopt={file}",)
+
+
+def _take_out(tarball: Path, debian: Debian, program: Path) -> None:
+    """One file of a tarball, as a program."""
+    with tarfile.open(tarball) as tar:
+        for name in (debian.file, f"./{debian.file}"):
+            with suppress(KeyError):
+                if content := tar.extractfile(name):
+                    program.write_bytes(content.read())
+                    program.chmod(0o755)
+                    return
+    raise UserError(f"Debian's package {debian.package} has no file {debian.file} in {debian.suite}")
 
 
 def _sources(suite: str) -> tuple[str, ...]:

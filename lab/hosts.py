@@ -30,12 +30,13 @@ def groups(name: str) -> tuple[list[Host], list[Host]]:
     """
     try:
         lab = Lab.parse(name or DEFAULT_NAME)
-        nodes = [node for node in lifecycle.status(lab) if node.state == "running"]
+        found = lifecycle.status(lab)
     except UserError as error:
         raise NoLabError(error.message) from None
+    nodes = [node for node in found if node.state == "running"]
     if not nodes or nodes[0].name != "pi1":
         raise NoLabError(f"lab {lab.name!r} does not run\n  Try: LAB={lab.name} .venv/bin/python -m lab up")
-    common = _common(lab, monitor=nodes[min(1, len(nodes) - 1)].name)
+    common = _common(lab, monitor="pi2" if len(found) > 1 else "pi1")
     hosts = [(node.name, common | {"address": node.address, "ssh_hostname": node.address}) for node in nodes]
     return hosts[:1], hosts[1:]
 

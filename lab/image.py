@@ -13,6 +13,7 @@ from pathlib import Path
 from docker import DockerClient
 from docker.errors import ImageNotFound
 
+from image.debian import apt_options
 from image.errors import UserError
 from image.run import run
 from lab import files
@@ -141,17 +142,14 @@ def _build(client: DockerClient, recipe: Recipe, work: Path) -> None:
 
 
 def _bootstrap(recipe: Recipe, tarball: Path) -> None:
-    # A file and not arguments: a proxy's address may hold a password, and everyone can read arguments.
     settings = tarball.with_suffix(".apt.conf")
-    settings.touch(mode=0o600)
-    settings.write_text("\n".join(recipe.apt_settings) + "\n", encoding="utf-8")
     try:
         run(
             "mmdebstrap",
             "--variant=minbase",
             f"--include={','.join(recipe.packages)}",
             *(f"--dpkgopt={option}" for option in recipe.dpkg_options),
-            *([f"--aptopt={settings}"] if recipe.apt_settings else []),
+            *apt_options(recipe.apt_settings, settings),
             # the lists, and the packages that the setup downloads, stay
             "--skip=cleanup/apt",
             # the script's text and not its path: without root, mmdebstrap runs hooks as a user who
@@ -164,7 +162,7 @@ def _bootstrap(recipe: Recipe, tarball: Path) -> None:
             env={"TMPDIR": str(tarball.parent)} if os.geteuid() == 0 else None,
         )
     finally:
-        settings.unlink()
+        settings.unlink(missing_ok=True)
 
 
 def _remove_leftovers(work: Path) -> None:

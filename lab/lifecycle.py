@@ -114,9 +114,10 @@ def down(lab: Lab, force: bool = False) -> None:
                 list(pool.map(_remove, found.containers.values()))
             for volume in volumes:
                 volume.remove(force=True)
+            # The network last but the keys: its address tells which docker context is this lab's.
+            _remove_context(lab, found.subnet)
             if found.network is not None:
                 found.network.remove()
-            _remove_context(lab, found.subnet)
             if _is_ours(lab):
                 shutil.rmtree(lab.state)
 

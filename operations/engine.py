@@ -14,6 +14,12 @@ from facts.engine import DAEMON_JSON, DROP_IN, Engine
 from operations.file import place
 from operations.refusal import Refusal, unread
 
+# dpkg itself does not wait for another dpkg, such as the automatic upgrade of a first boot.
+_FINISH = (
+    "for second in $(seq 300); do"
+    " said=$(DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confold 2>&1) && exit 0;"
+    ' case "$said" in *lock*) sleep 1;; *) break;; esac; done; echo "$said" >&2; exit 1'
+)
 # Debian's mirror of the moment, the automatic upgrade of a first boot: both are waited for.
 _APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
 
@@ -49,8 +55,13 @@ def installed(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
         host.noop("already installed")
         return
     if state.interrupted:
-        yield StringCommand("DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confold")
+        yield StringCommand(_FINISH)
         yield StringCommand(f"{_APT} --fix-broken install")
+    if "docker-ce" in state.packages:
+        yield Refusal(
+            f"has docker-ce, and this deploy installs {packages[0]}, which would replace it; remove one first"
+        )
+        return
     yield StringCommand("apt-get -o DPkg::Lock::Timeout=300 update -qq")
     yield StringCommand(f"{_APT} --no-install-recommends install {' '.join(packages)}")
 

@@ -11,7 +11,7 @@ def place(path: str, content: str, mode: str = "644") -> StringCommand:
     return StringCommand(
         f"mkdir -p $(dirname {path}) && printf %s",
         QuoteString(content),
-        f"> {new} && chmod {mode} {new} && mv {new} {path}",
+        f"> {new} && {_settle(new, path, mode)}",
     )
 
 
@@ -19,6 +19,11 @@ def place_unseen(path: str, content: str, mode: str = "600") -> StringCommand:
     """As `place`, through standard input: in no argv and in no file that others can read."""
     new = f"{path}.new"
     return StringCommand(
-        f"umask 077 && mkdir -p $(dirname {path}) && cat > {new} && chmod {mode} {new} && mv {new} {path}",
+        f"umask 077 && mkdir -p $(dirname {path}) && cat > {new} && {_settle(new, path, mode)}",
         _stdin=content,
     )
+
+
+def _settle(new: str, path: str, mode: str) -> str:
+    """Put a new file in its place; written out before and after, for a Pi's power may go at any time."""
+    return f"chmod {mode} {new} && sync {new} && mv {new} {path} && sync $(dirname {path})"

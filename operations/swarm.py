@@ -7,6 +7,7 @@ over TLS, from the controller.
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pyinfra.api import Host, operation
 from pyinfra.api.command import PyinfraCommand
 
 from facts.host import Host as HostFact
+from facts.host import platform
 from facts.swarm import Role, SwarmMembership, SwarmNode, SwarmNodes
 from operations.refusal import OnController, Refusal, unread
 from pki.context import ENGINE_PORT
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 SWARM_PORT = 2377
 _SUBNET_SIZE = 24
+_PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,14 @@ def _leader() -> _Leader | None:
     return None
 
 
+def _is_out(other: Host) -> bool:
+    """Whether a manager answers and says that it is in no swarm."""
+    if not other.connected:
+        return False
+    membership = other.get_fact(SwarmMembership)
+    return membership is None or membership.state == "inactive"
+
+
 def _engine(address: str, certificates: Path) -> DockerClient:
     # Here and not above: the SDK takes a quarter of a second to import, and most runs need none of it.
     from pki.client import engine
@@ -67,6 +78,14 @@ def initialised(address: str, pool: str, certificates: Path) -> Generator[Pyinfr
     if _leader():
         host.noop("already a swarm")
         return
+    for other in inventory.get_group("managers"):
+        # One that is silent now may hold the swarm that this cluster is.
+        if other.name != host.name and not _is_out(other):
+            yield Refusal(
+                f"starting a swarm: {other.name} does not answer for the one that it may be in; bring it back first,"
+                f" or take it out of `managers` if it is lost, then run again"
+            )
+            return
     state = host.get_fact(HostFact)
     if state is None:
         yield unread("the host's state")
@@ -107,9 +126,31 @@ def joined(role: Role, address: str, certificates: Path) -> Generator[PyinfraCom
                 f" `docker swarm leave` on {host.name} if you want it in this one, then run again"
             )
         return
+    if membership and membership.state == "locked":
+        yield Refusal(f"its swarm is locked; `docker swarm unlock` on {host.name}, then run again")
+        return
+    entry = leader.nodes.get(membership.node_id) if membership else None
+    if entry and entry.hostname:
+        # It is in the swarm and has not found it again yet, as after a power cut.
+        yield OnController("waiting until it is back in the swarm", lambda: _await_return(address, certificates))
+        return
     yield OnController(
         f"joining the swarm of {leader.host.name}", lambda: _join(role, address, leader.address, certificates)
     )
+
+
+def _await_return(address: str, certificates: Path) -> None:
+    from docker.errors import DockerException
+
+    try:
+        with closing(_engine(address, certificates)) as engine:
+            for _ in range(_PATIENCE):
+                if (state := engine.info()["Swarm"]["LocalNodeState"]) == "active":
+                    return
+                time.sleep(1)
+    except DockerException as error:
+        raise ValueError(error) from error
+    raise ValueError(f"it is still {state!r} after {_PATIENCE} s; look at `journalctl -u docker` there")
 
 
 def _join(role: Role, address: str, leader: str, certificates: Path) -> None:
@@ -118,8 +159,8 @@ def _join(role: Role, address: str, leader: str, certificates: Path) -> None:
     try:
         with closing(_engine(leader, certificates)) as manager, closing(_engine(address, certificates)) as engine:
             token = manager.api.inspect_swarm()["JoinTokens"][role.capitalize()]
-            if engine.info()["Swarm"]["LocalNodeState"] not in ("inactive", "active"):
-                engine.swarm.leave(force=True)  # a join that was killed half-way: there is nothing to lose yet
+            if engine.info()["Swarm"]["LocalNodeState"] != "inactive":
+                engine.swarm.leave(force=True)  # a join that was cut off: no manager ever knew this node
             engine.swarm.join(
                 remote_addrs=[f"{leader}:{SWARM_PORT}"],
                 join_token=token,
@@ -177,7 +218,11 @@ def labelled(labels: Mapping[str, str | None], certificates: Path) -> Generator[
     if state is None:
         yield unread("the host's state")
         return
-    wanted = {**labels, "ipvs": "true" if state.ipvs else "false"}
+    wanted = {
+        **labels,
+        "ipvs": "true" if state.ipvs else "false",
+        "platform": platform(state.architecture, state.machine),
+    }
     membership = host.get_fact(SwarmMembership)
     leader = _leader()
     if leader is None or membership is None or membership.node_id not in leader.nodes:

@@ -54,10 +54,10 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def create(cls, name: str, now: dt.datetime | None = None) -> Self:
-        """A new CA for the cluster `name`."""
-        now = now or dt.datetime.now(dt.UTC)
-        key = ec.generate_private_key(ec.SECP256R1())
+    def create(cls, name: str, key: ec.EllipticCurvePrivateKey | None = None) -> Self:
+        """A new CA for the cluster `name`; with a key of its own unless one is given."""
+        now = dt.datetime.now(dt.UTC)
+        key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} cluster CA")])
         certificate = (
             x509.CertificateBuilder()
@@ -83,11 +83,9 @@ class Authority:
         """
         try:
             certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-            key = serialization.load_pem_private_key((folder / "ca-key.pem").read_bytes(), password=None)
-        except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"reading the CA in {folder}: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"reading the CA in {folder}: ca-key.pem is not an ECDSA key")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"reading the CA in {folder}: ca.pem: {error}") from error
+        key = _load_key(folder)
         if key.public_key() != certificate.public_key():
             raise ValueError(f"reading the CA in {folder}: ca-key.pem is not the key of ca.pem")
         return cls(certificate, key)
@@ -101,11 +99,8 @@ class Authority:
         """
         if (folder / "ca.pem").exists():
             return cls.load(folder)
-        made = cls.create(name)
-        if (folder / "ca-key.pem").exists():
-            # ca.pem is written last: a lone key is what a run that was killed in between left behind,
-            # and nothing was signed with it yet.
-            (folder / "ca-key.pem").unlink()
+        # A lone key is what a killed run, or half a backup, left: it is kept, and gets a certificate anew.
+        made = cls.create(name, _load_key(folder) if (folder / "ca-key.pem").exists() else None)
         write_private(folder / "ca-key.pem", _private_pem(made.key))
         write_private(folder / "ca.pem", made.pem)
         return made
@@ -169,6 +164,16 @@ class Authority:
         except x509.ExtensionNotFound as error:
             return str(error)
         return ""
+
+
+def _load_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key((folder / "ca-key.pem").read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"reading the CA in {folder}: ca-key.pem: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"reading the CA in {folder}: ca-key.pem is not an ECDSA key")
+    return key
 
 
 def client_files(authority: Authority, folder: Path, name: str) -> None:

@@ -57,6 +57,15 @@ def command(*argv: str | Path, timeout: float = 1800, **env: str) -> Done:
     return Done(words, done.returncode, done.stdout, done.stderr)
 
 
+def nothing_proposed(dry_run: Done) -> bool:
+    """Whether the table of changes that pyinfra detected names no host in any row."""
+    dry_run.ok()
+    table = dry_run.said.partition("Detected changes:")[2].partition("Detected changes may not")[0]
+    rows = [line.split() for line in table.splitlines() if " | " in line]
+    assert len(rows) > 10, dry_run.said
+    return all(row[-2:] == ["-", "-"] for row in rows)
+
+
 @dataclass(frozen=True)
 class Lab:
     """The tests' own lab: virtual Pis `pi1` … and the cluster on them."""

@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -20,22 +19,21 @@ NODES = 3
 
 
 @pytest.fixture(scope="session")
-def blank() -> Iterator[Lab]:
+def blank(alone: None) -> Iterator[Lab]:
     """Three blank virtual Pis; what an earlier, killed run left of them is taken away first."""
+    lab = Lab(NAME)
+    lab.python("lab", "down").ok()
+    lab.python("lab", "up", "--nodes", str(NODES)).ok()
+    yield lab
+    if not os.environ.get("KEEP_LAB"):
+        lab.python("lab", "down").ok()
+
+
+@pytest.fixture(scope="session")
+def alone() -> Iterator[None]:
+    """Hold the clone's test labs; a second run would take them down under the first one's feet."""
     if command("docker", "info").code != 0 and not os.environ.get("CI"):
         pytest.skip("the lab cannot run here: no Docker engine answers (`make setup` says more)")
-    lab = Lab(NAME)
-    with _alone():
-        lab.python("lab", "down").ok()
-        lab.python("lab", "up", "--nodes", str(NODES)).ok()
-        yield lab
-        if not os.environ.get("KEEP_LAB"):
-            lab.python("lab", "down").ok()
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the clone's test lab; a second run would take it down under the first one's feet."""
     path = ROOT / ".build" / "tests.lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("w") as file:

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.commands import PYINFRA, ROOT, Lab, command
+from tests.commands import PYINFRA, ROOT, Lab, command, nothing_proposed
 
 # Seconds into a run of the deploy; each run starts from what the one before left half-done.
 MOMENTS = (1.2, 2.5, 4, 7, 10)
+
+# Whatever proxy this machine has: the lab is beside it.
+_plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +56,7 @@ def targets(lab: Lab) -> dict[str, str]:
     """Health by address, of Prometheus' targets of job `node`, asked where Prometheus publishes its port."""
     for node in ("pi2", "pi1", "pi3"):
         try:
-            with urllib.request.urlopen(
-                f"http://{lab.address(node)}:9090/api/v1/targets?state=active", timeout=5
-            ) as answer:
+            with _plain.open(f"http://{lab.address(node)}:9090/api/v1/targets?state=active", timeout=5) as answer:
                 active = json.load(answer)["data"]["activeTargets"]
         except OSError:
             continue
@@ -70,9 +71,7 @@ def test_a_fourth_pi_joins_although_its_provisioning_was_killed_again_and_again(
     (node,) = json.loads(fourth.docker("node", "inspect", "pi4").ok())
     assert node["Status"]["State"] == "ready"
     assert fourth.on("pi4", "dpkg", "--audit").ok() == ""
-    proposed = fourth.pyinfra("--dry", "lab/inventory.py", "deploys/swarm.py")
-    proposed.ok()
-    assert "pi4)" not in proposed.said.partition("Detected changes:")[2]
+    assert nothing_proposed(fourth.pyinfra("--dry", "lab/inventory.py", "deploys/swarm.py"))
 
 
 def test_prometheus_scrapes_a_new_pi_without_being_deployed_again(fourth: Lab) -> None:

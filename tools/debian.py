@@ -18,6 +18,11 @@ _SOURCE = Path("/etc/apt/sources.list.d/pishelf-backports.sources")
 _PIN = Path("/etc/apt/preferences.d/pishelf-backports")
 _QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 _LOCK = ("-o", "DPkg::Lock::Timeout=300")
+# dpkg itself does not wait for another one, such as the automatic upgrade of a first boot.
+_FINISH = """for second in $(seq 300); do
+said=$(dpkg --configure -a 2>&1) && exit 0
+case "$said" in *lock*) sleep 1;; *) break;; esac
+done; echo "$said" >&2; exit 1"""
 # Administrators' programs are not in everyone's PATH.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -63,7 +68,7 @@ def install(found: list[Need], rights: Rights, log: Path) -> None:
             "Debian 12 or 13, or Ubuntu 24.04; or install them by hand",
         )
     # a run that was killed in the middle of dpkg leaves work to finish; nothing to do takes no time
-    rights.program("finishing earlier installations", log, "dpkg", "--configure", "-a", env=_QUIET).run()
+    rights.program("finishing earlier installations", log, "sh", "-c", _FINISH, env=_QUIET).run()
     names = [need.package for need in found]
     added = _BACKPORTED in names and _add_backports(rights, log)
     if added or _unknown(names):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
 from facts.engine import Engine
-from facts.host import Host
+from facts.host import Host, platform
 from facts.sections import script, sections
 from facts.swarm import Membership, SwarmMembership, SwarmNodes
 from facts.tls import Tls
@@ -70,6 +70,19 @@ def test_the_facts_of_a_host_can_be_read_on_this_machine() -> None:
     state = Host().process(printed(Host().command()))
     assert abs(state.clock.offset) < 5
     assert state.architecture in ("amd64", "arm64", "armhf", "armel")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "machine", "expected"),
+    [
+        ("arm64", "aarch64", "linux/arm64"),
+        ("armhf", "aarch64", "linux/arm/v7"),
+        ("armhf", "armv6l", "linux/arm/v6"),
+        ("amd64", "x86_64", "linux/amd64"),
+    ],
+)
+def test_a_hosts_platform_follows_its_programs(architecture: str, machine: str, expected: str) -> None:
+    assert platform(architecture, machine) == expected
 
 
 def test_a_host_without_certificates_has_empty_ones() -> None:

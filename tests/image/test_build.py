@@ -58,7 +58,7 @@ def test_with_the_registry_to_be_started_there_is_something_to_do() -> None:
 
 def test_buildkit_is_told_all_that_it_needs() -> None:
     programs = {ARMV7: Program(Path("a"), Sizes(9, 3)), ARM64: Program(Path("b"), Sizes(9))}
-    told = bake.definition([Contents(image(), programs, pack=True)], "pi:5000", Path("/work"), push=True)
+    told = bake.definition([Contents(image(), programs, pack=True)], "pi:5000", Path("/layout"), push=True)
     target = told["target"]
     assert isinstance(target, dict)
     hello = target["hello"]
@@ -67,7 +67,7 @@ def test_buildkit_is_told_all_that_it_needs() -> None:
     assert hello["output"] == ["type=image,oci-mediatypes=true,push=true"]
     assert hello["labels"]["org.opencontainers.image.version"] == "1.2.3"
     assert hello["labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert hello["contexts"] == {"programs": "/work/hello/programs", "empty": "/work/hello/empty"}
+    assert hello["contexts"] == {"programs": "/layout/hello/programs", "empty": "/layout/hello/empty"}
 
 
 def test_the_table_shows_both_sizes_and_ends_with_the_references() -> None:

@@ -79,7 +79,7 @@ def test_the_registry_lets_nobody_in_without_its_password_or_without_tls(images:
 
 def test_what_was_pushed_survives_a_restart_of_the_registry(images: Lab) -> None:
     before = {name: tags(images, name) for name in NAMES}
-    images.on("pi1", "docker", "restart", "registry").ok()
+    images.on("pi1", "docker", "restart", "pishelf-registry").ok()
     curl(images, "/v2/", "--retry", "20", "--retry-connrefused", "--retry-delay", "1")
     assert {name: tags(images, name) for name in NAMES} == before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -164,7 +165,9 @@ def test_the_key_changes_with_the_toolchain(folder: Path) -> None:
 
 def test_no_host_of_a_registry_or_mirror_is_named_in_a_description() -> None:
     for file in ROOT.glob("*/image.toml"):
-        assert "registry=" not in file.read_text()
+        about = plan.read_image(file.parent).about
+        links = set(re.findall(r"https?://[^\s\"]+", file.read_text()))
+        assert links <= {about.source}, "image.toml names where the source is, and no place to download from"
 
 
 @dataclass(frozen=True)

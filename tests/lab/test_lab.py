@@ -85,11 +85,9 @@ def test_git_never_sees_the_keys(small):
     command("git", "check-ignore", small.folder / "id_ed25519").ok()
 
 
-def test_up_again_is_quick_and_replaces_nothing(small):
+def test_up_again_replaces_nothing(small):
     before = containers(small)
-    began = time.monotonic()
     assert "nothing to do" in small.python("lab", "up", "--nodes", str(len(before))).said
-    assert time.monotonic() - began < 5  # 0.6 s on a quiet machine
     assert containers(small) == before
 
 

@@ -87,6 +87,14 @@ def test_half_a_ca_is_never_overwritten(folder: Path) -> None:
     assert (folder / "ca.pem").read_bytes() == certificate
 
 
+def test_a_lone_key_is_kept_and_certified_anew(folder: Path) -> None:
+    key = (folder / "ca-key.pem").read_bytes()
+    (folder / "ca.pem").unlink()
+    Authority.load_or_create(folder, "test")
+    assert (folder / "ca-key.pem").read_bytes() == key
+    openssl("verify", "-CAfile", folder / "ca.pem", folder / "server.pem")
+
+
 def test_a_key_of_another_ca_is_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     Authority.load_or_create(other, "other")
