@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import docker
 import jinja2
 import requests
 
-from image import watch
+from image import table, watch
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
 from image.errors import UserError
 from image.published import Published
@@ -73,25 +72,12 @@ class Outcome:
 
 def settings(file: Path = FOLDER / "settings.toml") -> Settings:
     """Read the owner's settings; raises UserError for a key that is unknown, missing or of the wrong kind."""
-    try:
-        found = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}", f"git checkout {file.name}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file}: {error}", "key = value, with text in double quotes") from error
-    known = {each.name: {"str": str, "int": int}[str(each.type)] for each in fields(Settings)}
-    for key in found.keys() - known.keys():
-        raise UserError(f"{file}: unknown key {key!r}", f"one of {', '.join(known)}")
-    for key, kind in known.items():
-        if key not in found:
-            raise UserError(f"{file}: {key!r} is missing", f"add a line: {key} = …")
-        if type(found[key]) is not kind:
-            expected = "text in double quotes" if kind is str else "a whole number"
-            raise UserError(f"{file}: {key} = {found[key]!r} is not {expected}")
+    chosen = table.read(Settings, file)
     for key in ("web_replicas", "web_port", "prometheus_port"):
-        if found[key] < 1 or ("port" in key and found[key] > 65535):
-            raise UserError(f"{file}: {key} = {found[key]} is out of range")
-    return Settings(**found)
+        value = getattr(chosen, key)
+        if value < 1 or ("port" in key and value > 65535):
+            raise UserError(f"{file}: {key} = {value} is out of range")
+    return chosen
 
 
 def variables(cluster: Cluster, images: Mapping[str, str], chosen: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ from image.errors import UserError
 from image.plan import Image
 from image.platform import Platform
 from image.published import resolve
-from image.registry import INDEX, Index, Registry
+from image.registry import Registry
 from image.run import run
 
 # An engine that found no other at its start, as after a power cut, looks for them again a minute later;
@@ -260,7 +260,8 @@ def programs(cluster: Cluster, images: Iterable[Image]) -> tuple[Program, ...]:
     images = tuple(images)
     references = {published.name: published.reference for published in resolve(cluster, images)}
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        found = pool.map(lambda image: _manifests(cluster, references[image.name]), images)
+        registry = Registry.of(cluster)
+        found = pool.map(lambda image: _manifests(registry, references[image.name]), images)
         return tuple(
             Program(image, platform, f"{references[image.name].partition('@')[0]}@{digest}")
             for image, manifests in zip(images, found, strict=True)
@@ -269,30 +270,13 @@ def programs(cluster: Cluster, images: Iterable[Image]) -> tuple[Program, ...]:
         )
 
 
-def _manifests(cluster: Cluster, reference: str) -> dict[Platform, str]:
-    """Each platform's digest in an index; source: OCI distribution specification."""
-    registry = Registry.of(cluster)
+def _manifests(registry: Registry, reference: str) -> Mapping[Platform, str]:
+    """Each platform's digest in an index; raises UserError."""
     name, _, digest = reference.removeprefix(f"{registry.address}/").partition("@")
-    with _session() as session:
-        session.verify = str(registry.ca) if registry.ca else True
-        session.auth = (registry.login.user, registry.login.password)
-        try:
-            answer = session.get(
-                f"https://{registry.address}/v2/{name}/manifests/{digest}", headers={"Accept": INDEX}, timeout=_ANSWER
-            )
-            answer.raise_for_status()
-        except requests.RequestException as error:
-            raise UserError(f"asking the registry for {reference}: {error}", "python -m image build-all") from error
-    return manifests(answer.content, reference)
-
-
-def manifests(index: bytes, where: str) -> dict[Platform, str]:
-    """Read each platform's digest from an index; platforms that we do not build are left out."""
-    found = {}
-    for entry in json.loads(index)["manifests"]:
-        for platform in Index.parse(json.dumps({"manifests": [entry]}).encode(), where).platforms:
-            found[platform] = entry["digest"]
-    return found
+    index = registry.index(name, digest)
+    if index is None:
+        raise UserError(f"{reference} is not in the registry any more", "python -m image build-all")
+    return index.manifests
 
 
 def program_starts(cluster: Cluster, program: Program) -> str:

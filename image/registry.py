@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,28 +56,34 @@ class Index:
     """A multi-platform index, as a registry holds it."""
 
     digest: str
-    platforms: frozenset[Platform]
+    manifests: Mapping[Platform, str]
+    """Each platform's own digest."""
     annotations: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def platforms(self) -> frozenset[Platform]:
+        """What it has an image for."""
+        return frozenset(self.manifests)
 
     @classmethod
     def parse(cls, body: bytes, where: str) -> Index:
         """Read an index; platforms that we do not build are left out. Raises UserError."""
         try:
             found: dict[str, Any] = json.loads(body)
-            entries = [entry.get("platform") or {} for entry in found["manifests"]]
+            platforms = [entry.get("platform") or {} for entry in found["manifests"]]
             annotations = found.get("annotations") or {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{where} is not a multi-platform index: {error!r}") from error
-        platforms = set()
-        for entry in entries:
-            words = [entry.get("os"), entry.get("architecture"), entry.get("variant")]
+        manifests = {}
+        for platform, entry in zip(platforms, found["manifests"], strict=True):
+            words = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
             if words[1:] == ["arm64", "v8"]:  # the same as no variant
                 words.pop()
             try:
-                platforms.add(Platform.parse("/".join(filter(None, words))))
+                manifests[Platform.parse("/".join(filter(None, words)))] = str(entry.get("digest"))
             except UserError:
                 continue
-        return cls(f"sha256:{hashlib.sha256(body).hexdigest()}", frozenset(platforms), annotations)
+        return cls(f"sha256:{hashlib.sha256(body).hexdigest()}", manifests, annotations)
 
 
 @dataclass(frozen=True)

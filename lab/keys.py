@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from lab import files
 from lab.spec import Lab
+from pki.folder import write_private
 
 
 def key_path(lab: Lab) -> Path:
@@ -36,7 +36,7 @@ def ensure(lab: Lab) -> str:
         key = load_ssh_private_key(path.read_bytes(), password=None)
     else:
         key = Ed25519PrivateKey.generate()
-        files.write(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return f"{public.decode('ascii')} pishelf-{lab.name}"
 
@@ -47,4 +47,4 @@ def write_known_hosts(lab: Lab, host_keys: Mapping[IPv4Address, list[str]]) -> N
     content = "".join(lines).encode("ascii")
     path = known_hosts_path(lab)
     if not path.exists() or path.read_bytes() != content:
-        files.write(path, content)
+        write_private(path, content)

@@ -21,6 +21,7 @@ from lab import engine, files, image, keys, nodes, subnet
 from lab.progress import say, step
 from lab.spec import LABEL_LAB, Lab, Node, node_number
 from pki.context import ENGINE_PORT, docker_config_folder, forget
+from pki.folder import write_private
 
 _TRIES = 5
 
@@ -142,7 +143,7 @@ def _open_state(lab: Lab) -> None:
         )
     files.private_folder(lab.state)
     if not _is_ours(lab):
-        files.write(_marker(lab), json.dumps({"lab": lab.name}).encode("ascii"))
+        write_private(_marker(lab), json.dumps({"lab": lab.name}).encode("ascii"))
 
 
 def _marker(lab: Lab) -> Path:

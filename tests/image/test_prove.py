@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from image.prove import (
     Proof,
     addresses,
     judge_targets,
-    manifests,
     nodes_ready,
     pages_answer,
     programs_start,
@@ -181,15 +179,3 @@ def test_the_proof_reads_as_a_table_with_advice_addresses_and_commands():
     assert "  the page    http://pi2  http://pi3" in lines
     assert "  Prometheus  nowhere yet" in lines
     assert "  docker --context attic node ls" in lines
-
-
-def test_an_index_gives_each_platforms_digest_and_leaves_out_what_we_do_not_build():
-    index = {
-        "manifests": [
-            {"digest": "sha256:6", "platform": {"os": "linux", "architecture": "arm", "variant": "v6"}},
-            {"digest": "sha256:8", "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
-            {"digest": "sha256:w", "platform": {"os": "windows", "architecture": "amd64"}},
-            {"digest": "sha256:u", "platform": {"os": "unknown", "architecture": "unknown"}},
-        ]
-    }
-    assert manifests(json.dumps(index).encode(), "an index") == {ARMV6: "sha256:6", ARM64: "sha256:8"}
