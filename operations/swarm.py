@@ -159,8 +159,12 @@ def _join(role: Role, address: str, leader: str, certificates: Path) -> None:
     try:
         with closing(_engine(leader, certificates)) as manager, closing(_engine(address, certificates)) as engine:
             token = manager.api.inspect_swarm()["JoinTokens"][role.capitalize()]
-            if engine.info()["Swarm"]["LocalNodeState"] != "inactive":
-                engine.swarm.leave(force=True)  # a join that was cut off: no manager ever knew this node
+            cut_off = engine.info()["Swarm"]
+            if cut_off["LocalNodeState"] != "inactive":
+                # No manager ever learnt this node's name, and it would be listed as Unknown for ever.
+                engine.swarm.leave(force=True)
+                if cut_off["NodeID"] in {node["ID"] for node in manager.api.nodes()}:
+                    manager.api.remove_node(cut_off["NodeID"], force=True)
             engine.swarm.join(
                 remote_addrs=[f"{leader}:{SWARM_PORT}"],
                 join_token=token,
@@ -186,9 +190,10 @@ def known_once(address: str, certificates: Path) -> Generator[PyinfraCommand, No
         node.id
         for node in leader.nodes.values()
         if node.id != membership.node_id
-        and node.state != "ready"
         and node.role == "worker"
-        and (node.hostname == host.name or node.address == address)
+        # An address is one host's, and the host says which node it is; the manager may take the other
+        # for alive a while longer.
+        and (node.address == address or (node.hostname == host.name and node.state != "ready"))
     ]
     if not former:
         host.noop("has one entry")
