@@ -21,12 +21,12 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## prepare this machine: packages, an engine, .venv, tools
-	@$(PYTHON) -m tools.setup
+	@$(if $(READY),:,$(PYTHON) -m tools.setup)
 
 demo: setup ## everything, on virtual Pis: lab, provision, images, stack, proof
-	@$(MAKE) lab
-	@$(MAKE) provision INVENTORY=lab/inventory.py
-	@$(MAKE) images stack prove CONTEXT=$(LAB)
+	@$(MAKE) lab READY=1
+	@$(MAKE) provision INVENTORY=lab/inventory.py READY=1
+	@$(MAKE) images stack prove CONTEXT=$(LAB) READY=1
 
 lab: setup ## start the virtual Pis
 	@python -m lab up

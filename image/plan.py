@@ -150,8 +150,8 @@ def read(names: Collection[str] = (), root: Path = ROOT) -> tuple[Image, ...]:
         raise UserError(f"two folders describe an image {twice!r}", "give each image.toml a name of its own")
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0)
-            raise UserError(f"there is no image {name!r}", f"{near[0] if near else ''} (of {', '.join(known)})")
+            near = get_close_matches(name, known, n=1)
+            raise UserError(f"there is no image {name!r}", " of ".join([*near, ", ".join(known)]))
     return tuple(image for image in images if not names or image.name in names)
 
 

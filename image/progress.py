@@ -106,6 +106,9 @@ def step(progress: Progress, what: str) -> Iterator[list[str]]:
     progress.begin(what)
     try:
         yield notes
+    except KeyboardInterrupt:
+        notes.append("stopped; the same command goes on from here")
+        raise
     except BaseException:
         notes.append("failed")
         raise

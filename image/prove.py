@@ -37,6 +37,7 @@ _POLL = 1.0
 _ANSWER = 5.0
 # Over a slow network and onto a slow card.
 _PULL = 300.0
+_IMPATIENCE = 10.0
 # Pulls and emulators side by side: more do not help an engine on a card.
 _SIDE_BY_SIDE = 4
 # Series of what was scraped. Not of the scrape itself (`up`, `scrape_…`): Prometheus makes these from the
@@ -110,6 +111,8 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
     snapshot = _snapshot(cluster)
     pages, prometheus = (addresses(snapshot, name) for name in ("web", "prometheus"))
     ready = [node for node in cluster.nodes if node.ready]
+    if len(ready) < len(cluster.nodes):
+        patience = min(patience, _IMPATIENCE)  # the verdict is clear, and a person waits for it
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         looks = [
             pool.submit(nodes_ready, cluster.nodes, cluster.docker),
@@ -139,7 +142,7 @@ def _snapshot(cluster: Cluster) -> watch.Snapshot:
 
 
 def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
-    """Where a service is published: at its tasks' nodes in host mode, else at every node that is ready."""
+    """Where a service is published: at its tasks' nodes in host mode, else at every node; at those that are ready."""
     service = snapshot.service(name)
     if service is None:
         return ()
@@ -148,7 +151,7 @@ def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
         f"http://{node.address}" + ("" if port == 80 else f":{port}")
         for port, mode in service.ports
         for node in sorted(snapshot.nodes, key=lambda node: node.name)
-        if (node.id in hosts if mode == "host" else node.ready)
+        if node.ready and (mode != "host" or node.id in hosts)
     )
 
 

@@ -93,13 +93,16 @@ class Registry:
     address: str
     login: Login
     ca: Path | None = None
+    # For advice only.
+    context: str = "NAME"
+    credentials: Path = Path("FOLDER")
 
     @classmethod
     def of(cls, cluster: Cluster) -> Registry:
         """The cluster's own; raises UserError where its login cannot be read."""
         address = cluster.registry
         ca = cluster.endpoint.tls / "ca.pem" if cluster.endpoint.tls else None
-        return cls(address, Login.read(cluster.credentials, address), ca)
+        return cls(address, Login.read(cluster.credentials, address), ca, cluster.name, cluster.credentials)
 
     def index(self, name: str, reference: str) -> Index | None:
         """The index of a tag or digest, or None where the registry has none.
@@ -143,12 +146,12 @@ class Registry:
             except requests.RequestException as error:
                 raise NoAnswerError(
                     f"the registry at {self.address} does not answer: {reason(error)}",
-                    "python -m image build-all, which starts it",
+                    f"python -m image --context {self.context} build-all, which starts it",
                 ) from error
         if answer.status_code == requests.codes.unauthorized:
             raise UserError(
                 f"the registry at {self.address} refuses the password of {self.login.user!r}",
-                f"docker login {self.address}, or pyinfra inventory.py deploys/swarm.py",
+                f"docker --config {self.credentials} login {self.address}, or provision again",
             )
         return answer
 

@@ -28,6 +28,7 @@ _CA_LIFE = dt.timedelta(days=3650)
 # Apple's and the CA/Browser Forum's limit for server certificates, so that a browser takes the registry's.
 _LEAF_LIFE = dt.timedelta(days=397)
 RENEWAL = dt.timedelta(days=30)
+_MEND = "bring both files back from a backup, or remove both: a new CA then certifies every node anew"
 _USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
@@ -84,10 +85,10 @@ class Authority:
         try:
             certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
         except (OSError, ValueError) as error:
-            raise ValueError(f"reading the CA in {folder}: ca.pem: {error}") from error
+            raise ValueError(f"{folder}/ca.pem cannot be read ({_first(error)}); {_MEND}") from error
         key = _load_key(folder)
         if key.public_key() != certificate.public_key():
-            raise ValueError(f"reading the CA in {folder}: ca-key.pem is not the key of ca.pem")
+            raise ValueError(f"{folder}/ca-key.pem is not the key of ca.pem; {_MEND}")
         return cls(certificate, key)
 
     @classmethod
@@ -166,13 +167,18 @@ class Authority:
         return ""
 
 
+def _first(error: Exception) -> str:
+    """A library's first sentence; the rest is for programmers."""
+    return str(error).partition(".")[0]
+
+
 def _load_key(folder: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key((folder / "ca-key.pem").read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"reading the CA in {folder}: ca-key.pem: {error}") from error
+        raise ValueError(f"{folder}/ca-key.pem cannot be read ({_first(error)}); {_MEND}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"reading the CA in {folder}: ca-key.pem is not an ECDSA key")
+        raise ValueError(f"{folder}/ca-key.pem is not an ECDSA key; {_MEND}")
     return key
 
 
