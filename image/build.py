@@ -21,6 +21,7 @@ from image.platform import Platform
 from image.progress import Progress, step
 from image.published import Published
 from image.registry import NoAnswerError, Registry
+from image.run import stop
 
 REGISTRY = "registry"
 """The name of the image that the cluster's registry runs."""
@@ -134,6 +135,10 @@ def make(
                 for platform in platforms(image, plan, there)
             }
             _raise_first([*uis.values(), *programs.values()])
+        except KeyboardInterrupt:
+            stop()
+            pool.shutdown(cancel_futures=True)
+            raise
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from image.errors import UserError
 
 _TAIL = 8
+_LOOK_UP = 0.5  # seconds
+# Ctrl-C reaches the main thread alone; programs that other threads wait for learn of it here.
+_stopping = threading.Event()
 # The tools of this clone before those of the machine, also where no make set the PATH.
 _OURS = (str(Path(__file__).resolve().parent.parent / ".build" / "bin"), str(Path(sys.prefix) / "bin"))
 
@@ -39,26 +45,54 @@ def run(
             paste it and the program's last lines.
     """
     words = [str(word) for word in argv]
+    if _stopping.is_set():
+        raise UserError(f"{words[0]} was not started: interrupted")
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
             cwd=cwd,
             env=_environment(env or {}),
-            input=text or "",
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout,
-            check=False,
         )
     except FileNotFoundError:
         raise UserError(f"{words[0]} is not installed", "make setup") from None
-    except subprocess.TimeoutExpired:
-        raise UserError(f"{shlex.join(words)} did not end within {timeout:.0f} s") from None
+    done = _ended(process, words, text or "", timeout)
     if done.returncode != 0:
         tail = "\n  ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL:])
         raise UserError(f"{shlex.join(words)} ended with {done.returncode}:\n  {tail}" + _kept(log, done))
     return done.stdout + done.stderr if both else done.stdout
+
+
+def stop() -> None:
+    """End the programs that run, and start no more: a person has interrupted this process."""
+    _stopping.set()
+
+
+def _ended(
+    process: subprocess.Popen[str], words: list[str], text: str, timeout: float | None
+) -> subprocess.CompletedProcess[str]:
+    """Wait for a program; look up now and then, for a thread that waits is not interrupted."""
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    given: str | None = text
+    with process:
+        while True:
+            try:
+                stdout, stderr = process.communicate(given, timeout=min(_LOOK_UP, max(0.0, end - time.monotonic())))
+                return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+            except subprocess.TimeoutExpired:
+                given = None  # what was not sent yet still is
+                if _stopping.is_set():
+                    process.terminate()
+                elif time.monotonic() >= end:
+                    process.kill()
+                    raise UserError(f"{shlex.join(words)} did not end within {timeout:.0f} s") from None
+            except BaseException:
+                process.kill()
+                raise
 
 
 def _kept(log: Path | None, done: subprocess.CompletedProcess[str]) -> str:
