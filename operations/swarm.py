@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,11 +60,19 @@ def _is_out(other: Host) -> bool:
     return membership is None or membership.state == "inactive"
 
 
-def _engine(address: str, certificates: Path) -> DockerClient:
+@contextmanager
+def _engine(address: str, certificates: Path) -> Iterator[DockerClient]:
+    """The engine's API on a host; what it refuses is a ValueError, which `OnController` says to a person."""
     # Here and not above: the SDK takes a quarter of a second to import, and most runs need none of it.
+    from docker.errors import DockerException
+
     from pki.client import engine
 
-    return engine(f"tcp://{address}:{ENGINE_PORT}", certificates)
+    try:
+        with closing(engine(f"tcp://{address}:{ENGINE_PORT}", certificates)) as client:
+            yield client
+    except DockerException as error:
+        raise ValueError(error) from error
 
 
 @operation()
@@ -98,13 +106,8 @@ def initialised(address: str, pool: str, certificates: Path) -> Generator[Pyinfr
 
 
 def _init(address: str, pool: str, certificates: Path) -> None:
-    from docker.errors import DockerException
-
-    try:
-        with closing(_engine(address, certificates)) as engine:
-            engine.swarm.init(advertise_addr=address, default_addr_pool=[pool], subnet_size=_SUBNET_SIZE)
-    except DockerException as error:
-        raise ValueError(error) from error
+    with _engine(address, certificates) as engine:
+        engine.swarm.init(advertise_addr=address, default_addr_pool=[pool], subnet_size=_SUBNET_SIZE)
 
 
 @operation()
@@ -140,39 +143,29 @@ def joined(role: Role, address: str, certificates: Path) -> Generator[PyinfraCom
 
 
 def _await_return(address: str, certificates: Path) -> None:
-    from docker.errors import DockerException
-
-    try:
-        with closing(_engine(address, certificates)) as engine:
-            for _ in range(_PATIENCE):
-                if (state := engine.info()["Swarm"]["LocalNodeState"]) == "active":
-                    return
-                time.sleep(1)
-    except DockerException as error:
-        raise ValueError(error) from error
+    with _engine(address, certificates) as engine:
+        for _ in range(_PATIENCE):
+            if (state := engine.info()["Swarm"]["LocalNodeState"]) == "active":
+                return
+            time.sleep(1)
     raise ValueError(f"it is still {state!r} after {_PATIENCE} s; look at `journalctl -u docker` there")
 
 
 def _join(role: Role, address: str, leader: str, certificates: Path) -> None:
-    from docker.errors import DockerException
-
-    try:
-        with closing(_engine(leader, certificates)) as manager, closing(_engine(address, certificates)) as engine:
-            token = manager.api.inspect_swarm()["JoinTokens"][role.capitalize()]
-            cut_off = engine.info()["Swarm"]
-            if cut_off["LocalNodeState"] != "inactive":
-                # No manager ever learnt this node's name, and it would be listed as Unknown for ever.
-                engine.swarm.leave(force=True)
-                if cut_off["NodeID"] in {node["ID"] for node in manager.api.nodes()}:
-                    manager.api.remove_node(cut_off["NodeID"], force=True)
-            engine.swarm.join(
-                remote_addrs=[f"{leader}:{SWARM_PORT}"],
-                join_token=token,
-                advertise_addr=address,
-                listen_addr=f"0.0.0.0:{SWARM_PORT}",
-            )
-    except DockerException as error:
-        raise ValueError(error) from error
+    with _engine(leader, certificates) as manager, _engine(address, certificates) as engine:
+        token = manager.api.inspect_swarm()["JoinTokens"][role.capitalize()]
+        cut_off = engine.info()["Swarm"]
+        if cut_off["LocalNodeState"] != "inactive":
+            # No manager ever learnt this node's name, and it would be listed as Unknown for ever.
+            engine.swarm.leave(force=True)
+            if cut_off["NodeID"] in {node["ID"] for node in manager.api.nodes()}:
+                manager.api.remove_node(cut_off["NodeID"], force=True)
+        engine.swarm.join(
+            remote_addrs=[f"{leader}:{SWARM_PORT}"],
+            join_token=token,
+            advertise_addr=address,
+            listen_addr=f"0.0.0.0:{SWARM_PORT}",
+        )
 
 
 @operation()
@@ -202,14 +195,9 @@ def known_once(address: str, certificates: Path) -> Generator[PyinfraCommand, No
 
 
 def _forget(nodes: Sequence[str], leader: str, certificates: Path) -> None:
-    from docker.errors import DockerException
-
-    try:
-        with closing(_engine(leader, certificates)) as engine:
-            for node in nodes:
-                engine.api.remove_node(node, force=True)
-    except DockerException as error:
-        raise ValueError(error) from error
+    with _engine(leader, certificates) as engine:
+        for node in nodes:
+            engine.api.remove_node(node, force=True)
 
 
 @operation()
@@ -241,13 +229,8 @@ def labelled(labels: Mapping[str, str | None], certificates: Path) -> Generator[
 
 
 def _label(node: str, labels: Mapping[str, str | None], leader: str, certificates: Path) -> None:
-    from docker.errors import DockerException
-
-    try:
-        with closing(_engine(leader, certificates)) as engine:
-            spec = engine.nodes.get(node).attrs["Spec"]
-            merged = {**spec.get("Labels", {}), **labels}
-            spec["Labels"] = {key: value for key, value in merged.items() if value is not None}
-            engine.nodes.get(node).update(spec)
-    except DockerException as error:
-        raise ValueError(error) from error
+    with _engine(leader, certificates) as engine:
+        spec = engine.nodes.get(node).attrs["Spec"]
+        merged = {**spec.get("Labels", {}), **labels}
+        spec["Labels"] = {key: value for key, value in merged.items() if value is not None}
+        engine.nodes.get(node).update(spec)
