@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from pyinfra.api import FactBase
-from pyinfra.api.exceptions import FactProcessError
-
-from facts.sections import script, sections
+from facts.part import Part
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 DROP_IN = "/etc/systemd/system/docker.service.d/cluster.conf"
@@ -40,37 +37,32 @@ class EngineState:
     """Whether something that the engine reads at its start has changed since."""
 
 
-class Engine(FactBase[EngineState | None]):
-    """Reads `EngineState`; None where what the host said could not be understood, which pyinfra reports."""
+class Engine(Part[EngineState]):
+    """Reads `EngineState`."""
 
-    def command(self) -> str:
-        return script(
-            packages="dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' docker.io docker-cli docker-ce",
-            interrupted="ls -A /var/lib/dpkg/updates; dpkg --audit",
-            daemon_json=f"cat {DAEMON_JSON}",
-            drop_in=f"cat {DROP_IN}",
-            unit="systemctl show docker.service -p ActiveState -p UnitFileState -p NeedDaemonReload",
-            stale=f'for file in {_READ_AT_START}; do if test "$file" -nt {STARTED}; then echo "$file"; fi; done',
+    questions: ClassVar[Mapping[str, str]] = {
+        "packages": "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' docker.io docker-cli docker-ce",
+        "interrupted": "ls -A /var/lib/dpkg/updates; dpkg --audit",
+        "daemon_json": f"cat {DAEMON_JSON}",
+        "drop_in": f"cat {DROP_IN}",
+        "unit": "systemctl show docker.service -p ActiveState -p UnitFileState -p NeedDaemonReload",
+        "stale": f'for file in {_READ_AT_START}; do if test "$file" -nt {STARTED}; then echo "$file"; fi; done',
+    }
+
+    def parse(self, found: Mapping[str, str]) -> EngineState:
+        words = [line.split() for line in found["packages"].splitlines()]
+        unit = dict(line.split("=", 1) for line in found["unit"].splitlines() if "=" in line)
+        daemon_json, daemon_json_error = _daemon_json(found["daemon_json"].strip())
+        return EngineState(
+            packages={word[0]: word[1] for word in words if word[-1] in ("ii", "hi")},
+            interrupted=bool(found["interrupted"].strip()),
+            daemon_json=daemon_json,
+            daemon_json_error=daemon_json_error,
+            drop_in=found["drop_in"],
+            active=unit.get("ActiveState") == "active",
+            enabled=unit.get("UnitFileState") == "enabled",
+            stale=bool(found["stale"].strip()) or unit.get("NeedDaemonReload") == "yes",
         )
-
-    def process(self, output: Iterable[str]) -> EngineState:
-        found = sections(output)
-        try:
-            words = [line.split() for line in found["packages"].splitlines()]
-            unit = dict(line.split("=", 1) for line in found["unit"].splitlines() if "=" in line)
-            daemon_json, daemon_json_error = _daemon_json(found["daemon_json"].strip())
-            return EngineState(
-                packages={word[0]: word[1] for word in words if word[-1] in ("ii", "hi")},
-                interrupted=bool(found["interrupted"].strip()),
-                daemon_json=daemon_json,
-                daemon_json_error=daemon_json_error,
-                drop_in=found["drop_in"],
-                active=unit.get("ActiveState") == "active",
-                enabled=unit.get("UnitFileState") == "enabled",
-                stale=bool(found["stale"].strip()) or unit.get("NeedDaemonReload") == "yes",
-            )
-        except (KeyError, ValueError, IndexError) as error:
-            raise FactProcessError(f"reading the engine's state: {error!r} in {dict(found)!r:.300}") from error
 
 
 def _daemon_json(text: str) -> tuple[Mapping[str, Any] | None, str]:

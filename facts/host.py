@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-from pyinfra.api import FactBase
-from pyinfra.api.exceptions import FactProcessError
-
-from facts.sections import script, sections
+from facts.part import Part
 
 
 @dataclass(frozen=True)
@@ -60,48 +58,43 @@ def platform(architecture: str, machine: str) -> str:
     return {"armel": "linux/arm/v6"}.get(architecture, f"linux/{architecture}")
 
 
-class Host(FactBase[HostState | None]):
-    """Reads `HostState`; None where what the host said could not be understood, which pyinfra reports."""
+class Host(Part[HostState]):
+    """Reads `HostState`."""
 
-    def command(self) -> str:
-        return script(
-            hostname="cat /proc/sys/kernel/hostname",
-            hosts="cat /etc/hosts",
-            machine="uname -m",
-            architecture="dpkg --print-architecture",
-            time="date +%s.%N",
-            clock="timedatectl show -p NTP -p CanNTP -p NTPSynchronized",
-            container="systemd-detect-virt --container --quiet && echo yes",
-            # The module may be built in, loaded, or there to be loaded; only trying tells.
-            ipvs="modprobe ip_vs; test -e /proc/net/ip_vs && echo yes",
-            memory="grep -qw memory /sys/fs/cgroup/cgroup.controllers || test -d /sys/fs/cgroup/memory && echo yes",
-            cmdline_path="for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do"
-            ' if test -f "$file"; then echo "$file"; break; fi; done',
-            cmdline="cat /boot/firmware/cmdline.txt || cat /boot/cmdline.txt",
-            booted_with="cat /proc/cmdline",
-            routes="ip -4 -o route show",
+    questions: ClassVar[Mapping[str, str]] = {
+        "hostname": "cat /proc/sys/kernel/hostname",
+        "hosts": "cat /etc/hosts",
+        "machine": "uname -m",
+        "architecture": "dpkg --print-architecture",
+        "time": "date +%s.%N",
+        "clock": "timedatectl show -p NTP -p CanNTP -p NTPSynchronized",
+        "container": "systemd-detect-virt --container --quiet && echo yes",
+        # The module may be built in, loaded, or there to be loaded; only trying tells.
+        "ipvs": "modprobe ip_vs; test -e /proc/net/ip_vs && echo yes",
+        "memory": "grep -qw memory /sys/fs/cgroup/cgroup.controllers || test -d /sys/fs/cgroup/memory && echo yes",
+        "cmdline_path": "for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do"
+        ' if test -f "$file"; then echo "$file"; break; fi; done',
+        "cmdline": "cat /boot/firmware/cmdline.txt || cat /boot/cmdline.txt",
+        "booted_with": "cat /proc/cmdline",
+        "routes": "ip -4 -o route show",
+    }
+
+    def parse(self, found: Mapping[str, str]) -> HostState:
+        return HostState(
+            hostname=found["hostname"].strip(),
+            hosts_file=found["hosts"],
+            machine=found["machine"].strip(),
+            architecture=found["architecture"].strip(),
+            clock=_clock(found),
+            ipvs=found["ipvs"].strip() == "yes",
+            memory_cgroup=found["memory"].strip() == "yes",
+            cmdline_path=found["cmdline_path"].strip(),
+            cmdline=found["cmdline"].strip(),
+            booted_with=found["booted_with"].strip(),
+            routes=tuple(
+                words[0] for line in found["routes"].splitlines() if (words := line.split()) and "/" in words[0]
+            ),
         )
-
-    def process(self, output: Iterable[str]) -> HostState:
-        found = sections(output)
-        try:
-            return HostState(
-                hostname=found["hostname"].strip(),
-                hosts_file=found["hosts"],
-                machine=found["machine"].strip(),
-                architecture=found["architecture"].strip(),
-                clock=_clock(found),
-                ipvs=found["ipvs"].strip() == "yes",
-                memory_cgroup=found["memory"].strip() == "yes",
-                cmdline_path=found["cmdline_path"].strip(),
-                cmdline=found["cmdline"].strip(),
-                booted_with=found["booted_with"].strip(),
-                routes=tuple(
-                    words[0] for line in found["routes"].splitlines() if (words := line.split()) and "/" in words[0]
-                ),
-            )
-        except (KeyError, ValueError) as error:
-            raise FactProcessError(f"reading the host's state: {error!r} in {dict(found)!r:.300}") from error
 
 
 def _clock(found: Mapping[str, str]) -> Clock:

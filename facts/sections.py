@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 _MARK = "=== "
 
 
-def script(**commands: str) -> str:
+def script(commands: Mapping[str, str]) -> str:
     """A shell script that runs each command and prints its output under its name; failures print nothing."""
     # The last echo ends the last line of a file that does not end it itself.
     return "\n".join(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from pyinfra.api import FactBase
+from typing import ClassVar
 
 from facts.engine import TLS_FOLDER
-from facts.sections import script, sections
+from facts.part import Part
+
+HTPASSWD = "/etc/docker/registry/htpasswd"
 
 
 @dataclass(frozen=True)
@@ -20,24 +21,36 @@ class TlsState:
     signing_request: str
     public_key: str
     """The public half of the node's key."""
+    trusted: Mapping[str, str]
+    """The CA certificates that the engine takes from a registry, by its address `host:port`."""
+    htpasswd: str
+    """Who the registry on this host lets in: names and hashes."""
 
 
-class Tls(FactBase[TlsState]):
+class Tls(Part[TlsState]):
     """Reads `TlsState`."""
 
-    def command(self) -> str:
-        return script(
-            ca=f"cat {TLS_FOLDER}/ca.pem",
-            server_certificate=f"cat {TLS_FOLDER}/server-cert.pem",
-            signing_request=f"cat {TLS_FOLDER}/server.csr",
-            public_key=f"openssl pkey -in {TLS_FOLDER}/server-key.pem -pubout",
+    questions: ClassVar[Mapping[str, str]] = {
+        "ca": f"cat {TLS_FOLDER}/ca.pem",
+        "server_certificate": f"cat {TLS_FOLDER}/server-cert.pem",
+        "signing_request": f"cat {TLS_FOLDER}/server.csr",
+        "public_key": f"openssl pkey -in {TLS_FOLDER}/server-key.pem -pubout",
+        "trusted": 'for file in /etc/docker/certs.d/*/ca.crt; do test -f $file && echo "# $file" && cat $file; done',
+        "htpasswd": f"cat {HTPASSWD}",
+    }
+
+    def parse(self, found: Mapping[str, str]) -> TlsState:
+        return TlsState(
+            ca=found["ca"].strip(),
+            server_certificate=found["server_certificate"].strip(),
+            signing_request=found["signing_request"].strip(),
+            public_key=found["public_key"].strip(),
+            trusted=_by_registry(found["trusted"]),
+            htpasswd=found["htpasswd"],
         )
 
-    def process(self, output: Iterable[str]) -> TlsState:
-        found = sections(output)
-        return TlsState(
-            ca=found.get("ca", "").strip(),
-            server_certificate=found.get("server_certificate", "").strip(),
-            signing_request=found.get("signing_request", "").strip(),
-            public_key=found.get("public_key", "").strip(),
-        )
+
+def _by_registry(text: str) -> Mapping[str, str]:
+    """The files that the question `trusted` printed, each after a line with its path."""
+    files = (part.partition("\n") for part in f"\n{text}".split("\n# ")[1:])
+    return {path.split("/")[-2]: content.strip() for path, _, content in files}

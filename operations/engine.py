@@ -7,12 +7,14 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.engine import DAEMON_JSON, DROP_IN, Engine
+from facts.swarm import Swarm
 from operations.file import place
-from operations.refusal import Refusal, unread
+from operations.known import converges, known
+from operations.refusal import Refused
 
 # dpkg itself does not wait for another dpkg, such as the automatic upgrade of a first boot.
 _FINISH = (
@@ -24,16 +26,12 @@ _FINISH = (
 _APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
 
 
-@operation()
+@converges(Engine)
 def configured(daemon_json: Mapping[str, Any], drop_in: str) -> Generator[PyinfraCommand, None, None]:
     """Merge `daemon_json` into what is there, so that keys which a person added stay, and place the drop-in."""
-    state = host.get_fact(Engine)
-    if state is None:
-        yield unread("the engine's state")
-        return
+    state = known(Engine)
     if state.daemon_json_error:
-        yield Refusal(f"{state.daemon_json_error}; mend or remove the file on {host.name}, then run again")
-        return
+        raise Refused(f"{state.daemon_json_error}; mend or remove the file on {host.name}, then run again")
     merged = {**(state.daemon_json or {}), **daemon_json}
     if state.daemon_json == merged and state.drop_in.strip() == drop_in.strip():
         host.noop("already configured")
@@ -44,13 +42,10 @@ def configured(daemon_json: Mapping[str, Any], drop_in: str) -> Generator[Pyinfr
         yield place(DROP_IN, drop_in)
 
 
-@operation()
+@converges(Engine, Swarm)
 def installed(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
     """Install the engine's packages, after finishing what an interrupted dpkg left behind."""
-    state = host.get_fact(Engine)
-    if state is None:
-        yield unread("the engine's state")
-        return
+    state = known(Engine)
     if not state.interrupted and all(package in state.packages for package in packages):
         host.noop("already installed")
         return
@@ -58,24 +53,20 @@ def installed(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
         yield StringCommand(_FINISH)
         yield StringCommand(f"{_APT} --fix-broken install")
     if "docker-ce" in state.packages:
-        yield Refusal(
+        raise Refused(
             f"has docker-ce, and this deploy installs {packages[0]}, which would replace it; remove one first"
         )
-        return
     yield StringCommand("apt-get -o DPkg::Lock::Timeout=300 update -qq")
     yield StringCommand(f"{_APT} --no-install-recommends install {' '.join(packages)}")
 
 
-@operation()
+@converges(Engine, Swarm)
 def running() -> Generator[PyinfraCommand, None, None]:
     """Start the engine, or restart it where it runs with an older configuration.
 
     It asks the host and not what this run changed, so that a run which was killed in between is made good.
     """
-    state = host.get_fact(Engine)
-    if state is None:
-        yield unread("the engine's state")
-        return
+    state = known(Engine)
     if state.active and state.enabled and not state.stale:
         host.noop("already running with this configuration")
         return

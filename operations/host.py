@@ -6,13 +6,14 @@ import re
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations import server
 
 from facts.host import Host
 from operations.file import place
-from operations.refusal import Refusal, unread
+from operations.known import PARTS, converges, known
+from operations.refusal import Refused
 
 _FLAG = "cgroup_enable=memory"
 # Certificates are backdated by an hour; a clock further off than this is not the network's delay.
@@ -20,13 +21,10 @@ _TOLERATED = 60.0
 _PATIENCE = 60
 
 
-@operation()
+@converges(Host)
 def named(hostname: str) -> Generator[PyinfraCommand, None, None]:
     """Give the host its name, and resolve that name on the host itself."""
-    state = host.get_fact(Host)
-    if state is None:
-        yield unread("the host's state")
-        return
+    state = known(Host)
     hosts_file = _with_own_name(state.hosts_file, hostname)
     if state.hostname == hostname and state.hosts_file == hosts_file:
         host.noop("already has its name")
@@ -48,13 +46,10 @@ def _with_own_name(hosts_file: str, name: str) -> str:
     return "\n".join(own if number == at[0] else line for number, line in enumerate(lines) if number not in at[1:])
 
 
-@operation()
+@converges(Host)
 def on_time() -> Generator[PyinfraCommand, None, None]:
     """Have the clock kept right, and refuse to go on with a wrong one: certificates would not be valid."""
-    state = host.get_fact(Host)
-    if state is None:
-        yield unread("the host's state")
-        return
+    state = known(Host)
     clock = state.clock
     if not clock.keeps and clock.can_keep:
         yield StringCommand("timedatectl set-ntp true")
@@ -63,38 +58,31 @@ def on_time() -> Generator[PyinfraCommand, None, None]:
             f"for second in $(seq {_PATIENCE}); do"
             " timedatectl show -p NTPSynchronized --value | grep -qx yes && break; sleep 1; done"
         )
-        state = host.get_fact(Host) or state
-        clock = state.clock
+        clock = known(Host).clock
     if abs(clock.offset) > _TOLERATED:
-        yield Refusal(
+        raise Refused(
             f"the clock is {clock.offset:+.0f} s off this computer's, so certificates would not be valid;"
             " look at `timedatectl` on both, then run again"
         )
 
 
-@operation()
+@converges(Host)
 def memory_cgroup() -> Generator[PyinfraCommand, None, None]:
     """Have the kernel count memory, which a Raspberry Pi's firmware turns off.
 
     Without it a service's memory limit is silently ignored. Source: RPi-Distro/pi-gen#917.
     """
-    state = host.get_fact(Host)
-    if state is None:
-        yield unread("the host's state")
-        return
+    state = known(Host)
     if state.memory_cgroup or not state.cmdline_path or _FLAG in state.cmdline.split():
         host.noop("memory is counted, or its flag is set")
         return
     yield place(state.cmdline_path, f"{state.cmdline} {_FLAG}\n", mode="755")
 
 
-@operation()
+@converges(*PARTS)
 def rebooted() -> Generator[PyinfraCommand, None, None]:
     """Reboot a host whose kernel does not yet run with the flag that its command line has."""
-    state = host.get_fact(Host)
-    if state is None:
-        yield unread("the host's state")
-        return
+    state = known(Host)
     if state.memory_cgroup or _FLAG not in state.cmdline.split() or _FLAG in state.booted_with.split():
         host.noop("runs with its command line")
         return

@@ -9,12 +9,15 @@ from pyinfra.api import Host, State
 from pyinfra.api.command import PyinfraCommand
 
 
+class Refused(Exception):  # noqa: N818 - it is an answer, not a bug
+    """What, which value, why, and the fix, for a person. Raise it inside an operation that `converges`."""
+
+
 class Refusal(PyinfraCommand):
     """A command that changes nothing and fails with a sentence for a person.
 
-    Yield it where an operation finds at execution that it must not go on: this host
-    fails, the others carry on. (An exception raised there ends the run for all hosts,
-    with a traceback.)
+    What becomes of a `Refused`: this host fails, the others carry on. (An exception that leaves an
+    operation while the run executes ends it for all hosts, with a traceback.)
     """
 
     def __init__(self, message: str) -> None:
@@ -28,11 +31,6 @@ class Refusal(PyinfraCommand):
         del state, connector_arguments  # pyinfra's signature
         host.log_styled(self.message, fg="red", log_func=logger.error)
         return False
-
-
-def unread(what: str) -> Refusal:
-    """Says no because a fact, which pyinfra then gives as None, could not be read."""
-    return Refusal(f"{what} could not be read, for the reason above; nothing was changed")
 
 
 class OnController(PyinfraCommand):

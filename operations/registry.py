@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.facts.files import FileContents
 
+from facts.tls import HTPASSWD, Tls
 from operations.file import place_unseen
+from operations.known import converges, known
 from pki.credentials import Login
 
-HTPASSWD = "/etc/docker/registry/htpasswd"
 
-
-@operation()
+@converges(Tls)
 def login_known(login: Login | None) -> Generator[PyinfraCommand, None, None]:
     """Have the registry let `login` in; it reads the file anew when it changes. None: no registry here."""
     if login is None:
         host.noop("not the registry's node")
         return
-    if login.opens("\n".join(host.get_fact(FileContents, HTPASSWD) or ())):
+    if login.opens(known(Tls).htpasswd):
         host.noop("already known")
         return
     yield place_unseen(HTPASSWD, login.htpasswd())

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyinfra import host, inventory
-from pyinfra.api import Host, operation
+from pyinfra.api import Host
 from pyinfra.api.command import PyinfraCommand
 
 from facts.host import Host as HostFact
 from facts.host import platform
-from facts.swarm import Role, SwarmMembership, SwarmNode, SwarmNodes
-from operations.refusal import OnController, Refusal, unread
+from facts.swarm import Role, Swarm, SwarmNode
+from operations.known import converges, known
+from operations.refusal import OnController, Refused
 from pki.context import ENGINE_PORT
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class _Leader:
 def _leader() -> _Leader | None:
     """The first manager of the inventory that is in a swarm and answers."""
     for candidate in inventory.get_group("managers"):
-        if candidate.connected and (nodes := candidate.get_fact(SwarmNodes)):
+        if candidate.connected and (nodes := known(Swarm, of=candidate).nodes):
             return _Leader(candidate, nodes)
     return None
 
@@ -56,7 +57,7 @@ def _is_out(other: Host) -> bool:
     """Whether a manager answers and says that it is in no swarm."""
     if not other.connected:
         return False
-    membership = other.get_fact(SwarmMembership)
+    membership = known(Swarm, of=other).membership
     return membership is None or membership.state == "inactive"
 
 
@@ -75,7 +76,7 @@ def _engine(address: str, certificates: Path) -> Iterator[DockerClient]:
         raise ValueError(error) from error
 
 
-@operation()
+@converges(Swarm, everywhere=True)
 def initialised(address: str, pool: str, certificates: Path) -> Generator[PyinfraCommand, None, None]:
     """Start a swarm on this host, unless a manager of the inventory is in one.
 
@@ -89,19 +90,14 @@ def initialised(address: str, pool: str, certificates: Path) -> Generator[Pyinfr
     for other in inventory.get_group("managers"):
         # One that is silent now may hold the swarm that this cluster is.
         if other.name != host.name and not _is_out(other):
-            yield Refusal(
+            raise Refused(
                 f"starting a swarm: {other.name} does not answer for the one that it may be in; bring it back first,"
                 f" or take it out of `managers` if it is lost, then run again"
             )
-            return
-    state = host.get_fact(HostFact)
-    if state is None:
-        yield unread("the host's state")
-        return
+    state = known(HostFact)
     for route in state.routes:
         if ipaddress.ip_network(route, strict=False).overlaps(ipaddress.ip_network(pool)):
-            yield Refusal(f"overlay_pool {pool} overlaps {route}, which {host.name} has a route to; choose another")
-            return
+            raise Refused(f"overlay_pool {pool} overlaps {route}, which {host.name} has a route to; choose another")
     yield OnController("starting the swarm", lambda: _init(address, pool, certificates))
 
 
@@ -110,28 +106,26 @@ def _init(address: str, pool: str, certificates: Path) -> None:
         engine.swarm.init(advertise_addr=address, default_addr_pool=[pool], subnet_size=_SUBNET_SIZE)
 
 
-@operation()
+@converges(Swarm, everywhere=True)
 def joined(role: Role, address: str, certificates: Path) -> Generator[PyinfraCommand, None, None]:
     """Join the leader's swarm as `role`, unless this host is in it."""
-    membership = host.get_fact(SwarmMembership)
+    membership = known(Swarm).membership
     leader = _leader()
     if leader is None:
         silent = [candidate.name for candidate in inventory.get_group("managers") if not candidate.connected]
         why = f"{', '.join(silent)} does not answer" if silent else "no manager of the inventory is in one"
-        yield Refusal(f"joining the swarm: {why}; look at what failed above, then run again")
-        return
+        raise Refused(f"joining the swarm: {why}; look at what failed above, then run again")
     if membership and membership.active:
         if membership.node_id in leader.nodes:
             host.noop("already in the swarm")
         else:
-            yield Refusal(
+            raise Refused(
                 f"is in another swarm than {leader.host.name}, as node {membership.node_id};"
                 f" `docker swarm leave` on {host.name} if you want it in this one, then run again"
             )
         return
     if membership and membership.state == "locked":
-        yield Refusal(f"its swarm is locked; `docker swarm unlock` on {host.name}, then run again")
-        return
+        raise Refused(f"its swarm is locked; `docker swarm unlock` on {host.name}, then run again")
     entry = leader.nodes.get(membership.node_id) if membership else None
     if entry and entry.hostname:
         # It is in the swarm and has not found it again yet, as after a power cut.
@@ -168,17 +162,16 @@ def _join(role: Role, address: str, leader: str, certificates: Path) -> None:
         )
 
 
-@operation()
+@converges(Swarm, everywhere=True)
 def known_once(address: str, certificates: Path) -> Generator[PyinfraCommand, None, None]:
     """Forget former entries of this host, which would be listed as Down for ever.
 
     A Pi whose card was written anew, or whose join was cut off, comes back as another node.
     """
-    membership = host.get_fact(SwarmMembership)
+    membership = known(Swarm).membership
     leader = _leader()
     if leader is None or membership is None or membership.node_id not in leader.nodes:
-        yield Refusal("forgetting its former entries: it is not in the swarm yet; look at what failed above, run again")
-        return
+        raise Refused("forgetting its former entries: it is not in the swarm yet; look at what failed above, run again")
     former = [
         node.id
         for node in leader.nodes.values()
@@ -200,27 +193,23 @@ def _forget(nodes: Sequence[str], leader: str, certificates: Path) -> None:
             engine.api.remove_node(node, force=True)
 
 
-@operation()
+@converges(Swarm, everywhere=True)
 def labelled(labels: Mapping[str, str | None], certificates: Path) -> Generator[PyinfraCommand, None, None]:
     """Give this host's node its labels and say what its kernel can do; other labels stay.
 
     Args:
         labels: by name; None is a label that the node must not have.
     """
-    state = host.get_fact(HostFact)
-    if state is None:
-        yield unread("the host's state")
-        return
+    state = known(HostFact)
     wanted = {
         **labels,
         "ipvs": "true" if state.ipvs else "false",
         "platform": platform(state.architecture, state.machine),
     }
-    membership = host.get_fact(SwarmMembership)
+    membership = known(Swarm).membership
     leader = _leader()
     if leader is None or membership is None or membership.node_id not in leader.nodes:
-        yield Refusal("labelling the node: it is not in the swarm yet; look at what failed above, run again")
-        return
+        raise Refused("labelling the node: it is not in the swarm yet; look at what failed above, run again")
     node = leader.nodes[membership.node_id]
     if all(node.labels.get(key) == value for key, value in wanted.items()):
         host.noop("already labelled")

@@ -8,21 +8,21 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.facts.files import FileContents
 
-from facts.engine import TLS_FOLDER
+from facts.engine import TLS_FOLDER, Engine
 from facts.tls import Tls, TlsState
 from operations.file import place
-from operations.refusal import Refusal
+from operations.known import converges, known
+from operations.refusal import Refused
 from pki.authority import Authority, Identities, pem
 
 
-@operation()
+@converges(Tls)
 def key_made() -> Generator[PyinfraCommand, None, None]:
     """Make the node's key on the node, which it never leaves, and the request that asks for its signature."""
-    state = host.get_fact(Tls)
+    state = known(Tls)
     if state.public_key and _request_matches(state):
         host.noop("already has its key")
         return
@@ -51,14 +51,14 @@ def _public(holder: x509.CertificateSigningRequest | x509.Certificate) -> str:
     return key.decode().strip()
 
 
-@operation()
+@converges(Tls, Engine)
 def certified(folder: Path, identities: Identities) -> Generator[PyinfraCommand, None, None]:
     """Have the CA in `folder` sign the node's key for its names and addresses, where it has to.
 
     Re-issued when the CA, a name or an address changed or fewer than 30 days are left.
     """
     authority = Authority.load(folder)
-    state = host.get_fact(Tls)
+    state = known(Tls)
     objection = _objection(state, authority, identities)
     if not objection:
         host.noop("already certified")
@@ -67,8 +67,7 @@ def certified(folder: Path, identities: Identities) -> Generator[PyinfraCommand,
         request = x509.load_pem_x509_csr(state.signing_request.encode())
         certificate = authority.sign_server(request, identities)
     except ValueError as error:
-        yield Refusal(f"signing the engine's certificate ({objection}): {error}; run deploys/swarm.py again")
-        return
+        raise Refused(f"signing the engine's certificate ({objection}): {error}; run deploys/swarm.py again") from error
     yield place(f"{TLS_FOLDER}/ca.pem", authority.pem.decode(), mode="444")
     yield place(f"{TLS_FOLDER}/server-cert.pem", pem(certificate).decode(), mode="444")
 
@@ -85,11 +84,10 @@ def _objection(state: TlsState, authority: Authority, identities: Identities) ->
     return authority.objection(certificate, "server", identities)
 
 
-@operation()
+@converges(Tls)
 def registry_trusted(registry: str, ca: str) -> Generator[PyinfraCommand, None, None]:
     """Have the engine trust certificates of `ca` (PEM) from `registry`, `host:port`; it reads them at each pull."""
-    path = f"/etc/docker/certs.d/{registry}/ca.crt"
-    if "\n".join(host.get_fact(FileContents, path) or ()).strip() == ca.strip():
+    if known(Tls).trusted.get(registry) == ca.strip():
         host.noop("already trusted")
         return
-    yield place(path, ca)
+    yield place(f"/etc/docker/certs.d/{registry}/ca.crt", ca)

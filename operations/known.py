@@ -1,0 +1,128 @@
+"""What is known of a host while a run lasts.
+
+The first question about a host reads all its parts in one round trip; later ones are answered from memory,
+until an operation that `converges` a part has changed something. pyinfra itself asks a host anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from functools import wraps
+from threading import RLock
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from pyinfra import host as this_host
+from pyinfra import inventory, state
+from pyinfra.api import FactBase, Host, operation
+from pyinfra.api.arguments_typed import PyinfraOperation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.exceptions import FactProcessError
+
+import facts.host
+from facts.engine import Engine
+from facts.part import Part, command_for
+from facts.sections import sections
+from facts.swarm import Swarm
+from facts.tls import Tls
+from operations.refusal import Refusal, Refused
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+PARTS: Final[tuple[type[Part[Any]], ...]] = (facts.host.Host, Engine, Tls, Swarm)
+_TIMEOUT = 90  # seconds; a Pi with a bad card is slow, one that hangs must not hold up the others for ever
+
+
+class Everything(FactBase[dict[type[Part[Any]], Any]]):
+    """Each of `PARTS` with its value, or with the FactProcessError that reading it gave. One round trip."""
+
+    def command(self) -> str:
+        return command_for(PARTS)
+
+    @staticmethod
+    def default() -> dict[type[Part[Any]], Any]:
+        return {}
+
+    def process(self, output: Iterable[str]) -> dict[type[Part[Any]], Any]:
+        found = sections(output)
+        return {part: _value(part, found) for part in PARTS}
+
+
+def _value(part: type[Part[Any]], found: Mapping[str, str]) -> object:
+    try:
+        return part().of(found)
+    except FactProcessError as error:
+        return error
+
+
+class _Memory:
+    """What one host's connection remembers."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()  # other hosts' operations ask, too; pyinfra has made it one of gevent's
+        self.parts: dict[type[Part[Any]], Any] = {}
+
+
+def _memory(of: Host) -> _Memory:
+    """A host's memory; it lives as long as pyinfra's own value of the host, in the place kept for such things."""
+    return cast("_Memory", of.connector_data.setdefault("known", _Memory()))
+
+
+def known(part: type[Part[T]], of: Host | None = None) -> T:
+    """What is true of a host, by default the one that the operation runs on.
+
+    Raises:
+        Refused: the host does not say, or says something else than it was asked for.
+    """
+    of = of or this_host
+    memory = _memory(of)
+    with memory.lock:
+        if not memory.parts:
+            read_all: dict[type[Part[Any]], Any] = of.get_fact(Everything, _timeout=_TIMEOUT)
+            memory.parts |= read_all
+        elif part not in memory.parts:
+            read = of.get_fact(part, _timeout=_TIMEOUT)
+            memory.parts |= {} if read is None else {part: read}
+        value = memory.parts.get(part)
+    if value is None or isinstance(value, FactProcessError):
+        why = f": {value}" if value else ", for the reason above"
+        raise Refused(f"what is true of {of.name} could not be read{why}; nothing was changed")
+    return cast("T", value)
+
+
+def forget(of: Host, *parts: type[Part[Any]]) -> None:
+    """Read these parts of a host anew when they are next asked for."""
+    memory = _memory(of)
+    for part in parts:
+        memory.parts.pop(part, None)
+
+
+def converges(
+    *parts: type[Part[Any]], everywhere: bool = False
+) -> Callable[[Callable[P, Generator[PyinfraCommand, None, None]]], PyinfraOperation[P]]:
+    """Makes an operation of a generator that may change these parts of its host.
+
+    A `Refused` that is raised inside fails this host with its sentence, and no other.
+
+    Args:
+        everywhere: it may change these parts of all hosts, as a swarm's operations do.
+    """
+
+    def decorator(function: Callable[P, Generator[PyinfraCommand, None, None]]) -> PyinfraOperation[P]:
+        @wraps(function)
+        def converging(*args: P.args, **kwargs: P.kwargs) -> Generator[PyinfraCommand, None, None]:
+            try:
+                for command in function(*args, **kwargs):
+                    try:
+                        yield command
+                    finally:
+                        # Also where the command failed; while pyinfra only prepares, nothing has run.
+                        if state.is_executing:
+                            for changed in inventory if everywhere else [this_host]:
+                                forget(changed, *parts)
+            except Refused as refused:
+                yield Refusal(str(refused))
+
+        return operation()(converging)
+
+    return decorator
