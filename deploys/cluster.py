@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pyinfra import inventory
+from pyinfra import inventory, logger
 from pyinfra.api import Host
 from pyinfra.api.exceptions import DeployError, NoGroupError
 
+from deploys.settings import ClusterSettings, HostSettings, parse, unknown
+from operations.swarm import tolerance
 from pki.authority import Authority, client_files
 from pki.credentials import Login, registry_login
 from pki.folder import cluster_folder
@@ -21,16 +24,13 @@ REGISTRY_PORT = 5000
 
 @dataclass(frozen=True)
 class Cluster:
-    """What holds for the cluster as a whole."""
+    """What the inventory says of the cluster, and what its folder holds."""
 
-    name: str
-    leader: str
-    leader_address: str
-    registry_node: str
+    settings: ClusterSettings
+    hosts: Mapping[str, HostSettings]
+    managers: Sequence[str]
     registry: str
     """The registry's address, `host:port`."""
-    prometheus_node: str
-    overlay_pool: str
     folder: Path
     """`.cluster/<name>/`: the CA, the client certificate in Docker's file names, the registry's login."""
     authority: Authority
@@ -43,45 +43,36 @@ def read() -> Cluster:
     Raises:
         DeployError: with the first thing that is wrong, and its fix.
     """
-    hosts = {host.name: host for host in inventory}
+    return _read(tuple(inventory))
+
+
+@cache  # every host walks the deploy, but there is one cluster
+def _read(hosts: tuple[Host, ...]) -> Cluster:
     managers, workers = _group("managers"), _group("workers")
-    _check_hosts(hosts, managers, workers)
-    data = hosts[managers[0]].data
-    return _cluster(
-        str(_setting(data, "cluster_name")),
-        managers[0],
-        tuple((name, str(host.data.address)) for name, host in hosts.items()),
-        _known_host("registry_node", str(_setting(data, "registry_node")), hosts),
-        _known_host("prometheus_node", str(_setting(data, "prometheus_node")), hosts),
-        _network("overlay_pool", str(_setting(data, "overlay_pool"))),
-    )
+    _check_groups([host.name for host in hosts], managers, workers)
+    for host in hosts:
+        _check_names(host)
+    of = {host.name: parse(HostSettings, _said(host), host.name) for host in hosts}
+    _check_addresses(of)
+    settings = _settings(hosts)
+    for setting in ("registry_node", "prometheus_node"):
+        if (node := getattr(settings, setting)) not in of:
+            raise DeployError(f"{setting} = {node!r} is not in the inventory, which has {', '.join(sorted(of))}")
+    if len(managers) % 2 == 0:
+        logger.warning(tolerance(len(managers)))
+    return _with_folder(settings, of, managers)
 
 
-@cache  # every host walks the deploy, but there is one CA
-def _cluster(
-    name: str, leader: str, hosts: tuple[tuple[str, str], ...], registry_node: str, prometheus_node: str, pool: str
-) -> Cluster:
-    addresses = dict(hosts)
-    registry = f"{addresses[registry_node]}:{REGISTRY_PORT}"
+def _with_folder(settings: ClusterSettings, hosts: Mapping[str, HostSettings], managers: Sequence[str]) -> Cluster:
+    registry = f"{hosts[settings.registry_node].address}:{REGISTRY_PORT}"
     try:
-        folder = cluster_folder(name, ROOT)
-        authority = Authority.load_or_create(folder, name)
+        folder = cluster_folder(settings.cluster_name, ROOT)
+        authority = Authority.load_or_create(folder, settings.cluster_name)
         client_files(authority, folder, "cluster owner")
         login = registry_login(folder, registry)
     except (ValueError, OSError) as error:
         raise DeployError(str(error)) from error
-    return Cluster(
-        name=name,
-        leader=leader,
-        leader_address=addresses[leader],
-        registry_node=registry_node,
-        registry=registry,
-        prometheus_node=prometheus_node,
-        overlay_pool=pool,
-        folder=folder,
-        authority=authority,
-        login=login,
-    )
+    return Cluster(settings, hosts, managers, registry, folder, authority, login)
 
 
 def _group(name: str) -> list[str]:
@@ -91,46 +82,50 @@ def _group(name: str) -> list[str]:
         return []
 
 
-def _check_hosts(hosts: dict[str, Host], managers: list[str], workers: list[str]) -> None:
+def _check_groups(hosts: Sequence[str], managers: Sequence[str], workers: Sequence[str]) -> None:
     if not managers:
         raise DeployError("the inventory has no manager; put one host into the list `managers`")
-    if twice := sorted(set(managers) & set(workers)):
-        raise DeployError(f"{twice[0]} is in `managers` and in `workers`; take it out of one of them")
+    if twice := [name for name, times in Counter([*managers, *workers]).items() if times > 1]:
+        lists = "`managers` and in `workers`" if twice[0] in managers and twice[0] in workers else "one list twice"
+        raise DeployError(f"{twice[0]} is in {lists}; take it out of one of them")
     if nowhere := sorted(set(hosts) - set(managers) - set(workers)):
         raise DeployError(f"{nowhere[0]} is neither in `managers` nor in `workers`; put it into one of them")
+
+
+def _said(host: Host) -> Mapping[str, object]:
+    """All that inventory, group data and command line say of a host, by pyinfra's own precedence."""
+    said: Mapping[str, object] = host.data.dict()  # type: ignore[no-untyped-call]
+    return said
+
+
+def _check_names(host: Host) -> None:
+    """Refuse what nothing reads: a setting that is misspelt would otherwise be silently without effect."""
+    for where, said in (
+        (f"{host.name} in the inventory", host.host_data),
+        (f"the groups of {host.name}", host.group_data),
+        ("group_data/all.py", host.inventory.get_data()),  # type: ignore[no-untyped-call]
+    ):
+        if objection := unknown(said):
+            raise DeployError(f"{where}: {objection}")
+
+
+def _check_addresses(hosts: Mapping[str, HostSettings]) -> None:
     seen: dict[str, str] = {}
-    for name, host in hosts.items():
-        address = _address(host)
-        if address in seen:
-            raise DeployError(f"{seen[address]} and {name} have the same address, {address}; each host needs its own")
-        seen[address] = name
+    for name, settings in hosts.items():
+        if settings.address in seen:
+            raise DeployError(
+                f"{seen[settings.address]} and {name} have the same address, {settings.address};"
+                " each host needs its own"
+            )
+        seen[settings.address] = name
 
 
-def _address(host: Host) -> str:
-    address = host.data.get("address")
-    if address is None:
-        raise DeployError(f"{host.name} has no address; write it as ({host.name!r}, {{'address': '192.168.1.11'}})")
-    try:
-        return str(ipaddress.IPv4Address(address))
-    except ValueError:
-        raise DeployError(f"{host.name}: address {address!r} is not an IPv4 address, e.g. '192.168.1.11'") from None
-
-
-def _setting(data: object, name: str) -> object:
-    value = getattr(data, name, None)
-    if value is None:
-        raise DeployError(f"the setting `{name}` is missing; it belongs into group_data/all.py")
-    return value
-
-
-def _known_host(setting: str, name: str, hosts: dict[str, Host]) -> str:
-    if name not in hosts:
-        raise DeployError(f"{setting} = {name!r} is not in the inventory, which has {', '.join(sorted(hosts))}")
-    return name
-
-
-def _network(setting: str, text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(text))
-    except ValueError as error:
-        raise DeployError(f"{setting} = {text!r} is not a network such as '10.201.0.0/16': {error}") from None
+def _settings(hosts: Sequence[Host]) -> ClusterSettings:
+    """The cluster's settings, which each host has to give alike, wherever they stand."""
+    first, *others = [(host.name, parse(ClusterSettings, _said(host), "group_data/all.py")) for host in hosts]
+    for name, settings in others:
+        if settings != first[1]:
+            raise DeployError(
+                f"{first[0]} and {name} have different settings for the cluster; these belong into group_data/all.py"
+            )
+    return first[1]

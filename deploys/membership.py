@@ -6,44 +6,68 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from deploys.cluster import Cluster
-from operations import context, swarm
+from operations import autolock, context, swarm
 from pki.context import ENGINE_PORT, Context
+
+
+@deploy("Inventory")
+def checked(cluster: Cluster) -> None:
+    """Nothing is touched where the hosts contradict each other or the inventory."""
+    swarm.agreed(name="Compare the hosts", pool=cluster.settings.overlay_pool)
 
 
 @deploy("Swarm")
 def form(cluster: Cluster) -> None:
-    """Start the swarm on the leader, join the others, label the nodes, leave a docker context behind."""
-    address = str(host.data.address)
-    leads = host.name == cluster.leader
+    """Start the swarm, join the others, give each node its role and labels, leave a docker context behind."""
+    mine = cluster.hosts[host.name]
+    manages = host.name in cluster.managers
+    data_path_address = mine.data_path_address or ""
+    autolock.unlocked(name="Unlock the swarm", folder=cluster.folder)
     swarm.initialised(
         name="Start the swarm",
-        address=address,
-        pool=cluster.overlay_pool,
-        certificates=cluster.folder,
-        _if=lambda: leads,
+        address=mine.address,
+        pool=cluster.settings.overlay_pool,
+        data_path_address=data_path_address,
+        folder=cluster.folder,
+    )
+    # One manager after the other, for each changes the quorum; the workers at once.
+    swarm.joined(
+        name="Join the managers",
+        role="manager",
+        address=mine.address,
+        data_path_address=data_path_address,
+        now=manages,
+        _serial=True,
     )
     swarm.joined(
-        name="Join the swarm",
-        role="manager" if "managers" in host.groups else "worker",
-        address=address,
-        certificates=cluster.folder,
+        name="Join the workers",
+        role="worker",
+        address=mine.address,
+        data_path_address=data_path_address,
+        now=not manages,
     )
-    swarm.known_once(name="Forget the node's former entries", address=address, certificates=cluster.folder)
-    swarm.labelled(
+    swarm.promoted(name="Promote to manager", wanted=manages, _serial=True)
+    swarm.demoted(name="Demote to worker", wanted=not manages, _serial=True)
+    swarm.known_once(name="Forget the node's former entries", address=mine.address)
+    swarm.described(
         name="Label the node",
         labels={
-            "registry": cluster.registry if host.name == cluster.registry_node else None,
-            "prometheus": "true" if host.name == cluster.prometheus_node else None,
+            **mine.labels,
+            **({"registry": cluster.registry} if host.name == cluster.settings.registry_node else {}),
+            **({"prometheus": "true"} if host.name == cluster.settings.prometheus_node else {}),
         },
-        certificates=cluster.folder,
+        availability=mine.availability,
     )
+    autolock.autolocked(name="Lock the swarm's managers", wanted=cluster.settings.autolock, folder=cluster.folder)
     context.written(
         name="Write the docker context",
-        context=Context(
-            name=cluster.name,
-            host=f"tcp://{cluster.leader_address}:{ENGINE_PORT}",
-            certificates=cluster.folder,
-            description=f"The swarm of {cluster.leader}, by provisioning",
-        ),
-        _if=lambda: leads,
+        contexts={
+            name: Context(
+                name=cluster.settings.cluster_name,
+                host=f"tcp://{cluster.hosts[name].address}:{ENGINE_PORT}",
+                certificates=cluster.folder,
+                description=f"The swarm of {name}, by provisioning",
+            )
+            for name in cluster.managers
+        },
     )

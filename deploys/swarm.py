@@ -7,6 +7,7 @@ from deploys import cluster, docker, host, membership, tls
 
 this = cluster.read()
 
+membership.checked(cluster=this)
 host.prepare()
 tls.certify(cluster=this)
 docker.install()

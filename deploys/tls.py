@@ -14,7 +14,7 @@ from pki.authority import Identities
 def certify(cluster: Cluster) -> None:
     """A key made on the node, a certificate for the node's names and addresses from the cluster's CA."""
     identities = Identities(
-        names=(host.name, f"{host.name}.local", "localhost"), addresses=(str(host.data.address), "127.0.0.1")
+        names=(host.name, f"{host.name}.local", "localhost"), addresses=(cluster.hosts[host.name].address, "127.0.0.1")
     )
     tls.key_made(name="Make the engine's key")
     tls.certified(name="Certify the engine", folder=cluster.folder, identities=identities)
@@ -26,5 +26,5 @@ def trust_registry(cluster: Cluster) -> None:
     tls.registry_trusted(name="Trust the registry", registry=cluster.registry, ca=cluster.authority.pem.decode())
     registry.login_known(
         name="Let the cluster log in to its registry",
-        login=cluster.login if host.name == cluster.registry_node else None,
+        login=cluster.login if host.name == cluster.settings.registry_node else None,
     )

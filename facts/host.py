@@ -45,7 +45,7 @@ class HostState:
     booted_with: str
     """The command line of the running kernel."""
     routes: tuple[str, ...]
-    """The networks that the host reaches by a route of its own, e.g. `192.168.1.0/24`."""
+    """The networks that the host reaches by a route which is not Docker's, e.g. `192.168.1.0/24`."""
 
 
 def platform(architecture: str, machine: str) -> str:
@@ -76,7 +76,7 @@ class Host(Part[HostState]):
         ' if test -f "$file"; then echo "$file"; break; fi; done',
         "cmdline": "cat /boot/firmware/cmdline.txt || cat /boot/cmdline.txt",
         "booted_with": "cat /proc/cmdline",
-        "routes": "ip -4 -o route show",
+        "routes": "ip -4 -o route show | grep --invert-match --extended-regexp ' dev (docker|br-|veth)'",
     }
 
     def parse(self, found: Mapping[str, str]) -> HostState:

@@ -22,12 +22,14 @@ class NoLabError(InventoryError, CliError):  # type: ignore[misc] # pyinfra_cli 
     """
 
 
-def groups(name: str) -> tuple[list[Host], list[Host]]:
-    """Read the running lab: pi1 is the manager, the others are workers.
+def groups(name: str, managers: str = "") -> tuple[list[Host], list[Host]]:
+    """Read the running lab: the first nodes are managers (pi1 alone unless `managers` says how many), the others workers.
 
     Raises:
-        NoLabError: there is no such lab, or its leader does not run.
+        NoLabError: there is no such lab, or its leader does not run, or `managers` is not a number.
     """
+    if not (managers or "1").isdecimal():
+        raise NoLabError(f"MANAGERS={managers} is not a number of nodes, e.g. MANAGERS=3")
     try:
         lab = Lab.parse(name or DEFAULT_NAME)
         found = lifecycle.status(lab)
@@ -38,7 +40,8 @@ def groups(name: str) -> tuple[list[Host], list[Host]]:
         raise NoLabError(f"lab {lab.name!r} does not run\n  Try: LAB={lab.name} .venv/bin/python -m lab up")
     common = _common(lab, monitor="pi2" if len(found) > 1 else "pi1")
     hosts = [(node.name, common | {"address": node.address, "ssh_hostname": node.address}) for node in nodes]
-    return hosts[:1], hosts[1:]
+    split = int(managers or 1)
+    return hosts[:split], hosts[split:]
 
 
 def _common(lab: Lab, monitor: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from paramiko import SSHException
 from pyinfra.api import Host, QuoteString, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 
@@ -25,6 +26,25 @@ _TIMEOUT = 60  # seconds
 
 class EngineError(ValueError):
     """What an engine refuses, in its own words."""
+
+
+def unseen(host: Host, command: StringCommand, text: str = "") -> tuple[bool, str]:
+    """Run a command on a host as pyinfra would, but print nothing of it: whether it succeeded, and what it said.
+
+    Args:
+        text: its standard input.
+
+    Raises:
+        ValueError: the host does not answer.
+    """
+    arguments, _ = pop_global_arguments(host.state, host, {})
+    connector = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    connector |= {"_timeout": _TIMEOUT + 10, "_stdin": text or None}
+    try:
+        done, output = host.run_shell_command(command, print_output=False, print_input=False, **connector)
+    except (OSError, TimeoutError, SSHException) as error:
+        raise EngineError(f"{host.name} does not answer: {error}") from error
+    return done, output.stdout if done else output.stderr.strip()
 
 
 @dataclass(frozen=True)
@@ -56,16 +76,10 @@ class EngineApi:
         command = StringCommand(
             f"{_CURL} --max-time {_TIMEOUT} --request {method} {data}", QuoteString(f"http://engine{path}")
         )
-        arguments, _ = pop_global_arguments(self.host.state, self.host, {})
-        connector = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
-        connector |= {"_timeout": _TIMEOUT + 10, "_stdin": text or None}
-        try:
-            done, output = self.host.run_shell_command(command, print_output=False, print_input=False, **connector)
-        except (OSError, TimeoutError) as error:
-            raise EngineError(f"{self.host.name} does not answer: {error}") from error
+        done, said = unseen(self.host, command, text)
         if not done:
-            raise EngineError(f"the engine on {self.host.name} does not answer: {output.stderr.strip() or 'no reason'}")
-        return self._answer(method, path, output.stdout)
+            raise EngineError(f"the engine on {self.host.name} does not answer: {said or 'it says nothing'}")
+        return self._answer(method, path, said)
 
     def _answer(self, method: Method, path: str, output: str) -> Any:
         text, _, code = output.rstrip().rpartition("\n")

@@ -74,7 +74,7 @@ def known(part: type[Part[T]], of: Host | None = None) -> T:
     Raises:
         Refused: the host does not say, or says something else than it was asked for.
     """
-    of = of or this_host
+    of = this_host if of is None else of
     memory = _memory(of)
     with memory.lock:
         if not memory.parts:

@@ -1,0 +1,130 @@
+"""What an inventory may say: each setting with its type, its default and what is said of a wrong value."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Final, TypeVar
+
+from pyinfra.api.exceptions import DeployError
+from pyinfra.connectors.ssh import ConnectorData
+
+from facts.swarm import Availability
+
+T = TypeVar("T")
+Parse = Callable[[str, object], Any]
+"""Makes a value of what the inventory says for the setting of that name, or raises DeployError."""
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise DeployError(f"{name} = {value!r} is not a text, e.g. 'pi1'")
+
+
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise DeployError(f"{name} = {value!r} is neither True nor False")
+
+
+def _address(name: str, value: object) -> str:
+    try:
+        return str(ipaddress.IPv4Address(value))
+    except ValueError:
+        raise DeployError(f"{name} = {value!r} is not an IPv4 address, e.g. '192.168.1.11'") from None
+
+
+def _network(name: str, value: object) -> str:
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError as error:
+        raise DeployError(f"{name} = {value!r} is not a network such as '10.201.0.0/16': {error}") from None
+
+
+def _one_of(*choices: str) -> Parse:
+    def parse(name: str, value: object) -> object:
+        if value in choices:
+            return value
+        raise DeployError(f"{name} = {value!r} is none of {', '.join(map(repr, choices))}")
+
+    return parse
+
+
+def _optional(parse: Parse) -> Parse:
+    return lambda name, value: None if value is None else parse(name, value)
+
+
+def _several(parse: Parse) -> Parse:
+    def each(name: str, value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise DeployError(f"{name} = {value!r} is not a list; write it as [{value!r}]")
+        return tuple(parse(name, one) for one in value)
+
+    return each
+
+
+def _labels(name: str, value: object) -> dict[str, str]:
+    if isinstance(value, Mapping) and all(isinstance(word, str) for pair in value.items() for word in pair):
+        return dict(value)
+    raise DeployError(f"{name} = {value!r} is not a mapping of texts, e.g. {{'disk': 'ssd'}}")
+
+
+def _setting(parse: Parse, default: Any = MISSING) -> Any:
+    given = {"default_factory": default} if callable(default) else {} if default is MISSING else {"default": default}
+    return field(metadata={"parse": parse}, **given)
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """What holds for the cluster as a whole; it belongs into group_data/all.py."""
+
+    cluster_name: str = _setting(_text)
+    registry_node: str = _setting(_text)
+    prometheus_node: str = _setting(_text)
+    overlay_pool: str = _setting(_network)
+    autolock: bool = _setting(_flag, False)
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """What differs from host to host; it belongs into inventory.py."""
+
+    address: str = _setting(_address)
+    data_path_address: str | None = _setting(_optional(_address), None)
+    availability: Availability = _setting(_one_of("active", "pause", "drain"), "active")
+    labels: Mapping[str, str] = _setting(_labels, dict)
+
+
+_KNOWN: Final = frozenset(one.name for kind in (ClusterSettings, HostSettings) for one in fields(kind))
+
+
+def parse(kind: type[T], said: Mapping[str, object], whose: str) -> T:
+    """Take the settings of `kind` out of what an inventory says.
+
+    Args:
+        whose: begins the sentence where one is missing, e.g. a host's name.
+
+    Raises:
+        DeployError: one is missing, or is not what it should be.
+    """
+    values = {}
+    for one in fields(kind):  # type: ignore[arg-type] # a dataclass, of which mypy has no type
+        if one.name in said:
+            values[one.name] = one.metadata["parse"](one.name, said[one.name])
+        elif one.default is MISSING and one.default_factory is MISSING:
+            raise DeployError(f"{whose}: the setting `{one.name}` is missing")
+    return kind(**values)
+
+
+def unknown(names: Iterable[str]) -> str:
+    """What is said of the first name that is no setting, with the nearest that is; empty if all are known."""
+    pyinfras = ConnectorData.__annotations__
+    for name in names:
+        if name in _KNOWN or name in pyinfras or name.startswith("_"):
+            continue
+        near = difflib.get_close_matches(name, [*_KNOWN, *pyinfras], n=1)
+        return f"unknown setting `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
+    return ""
