@@ -23,7 +23,7 @@ class NoLabError(InventoryError, CliError):  # type: ignore[misc] # pyinfra_cli 
 
 
 def groups(name: str, managers: str = "") -> tuple[list[Host], list[Host]]:
-    """Read the running lab: the first nodes are managers (pi1 alone unless `managers` says how many), the others workers.
+    """Read the running lab: its first nodes are managers (pi1 alone unless `managers` says how many).
 
     Raises:
         NoLabError: there is no such lab, or its leader does not run, or `managers` is not a number.
