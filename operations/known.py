@@ -61,6 +61,7 @@ class _Memory:
     def __init__(self) -> None:
         self.lock = RLock()  # other hosts' operations ask, too; pyinfra has made it one of gevent's
         self.parts: dict[type[Part[Any]], Any] = {}
+        self.silent = False
 
 
 def _memory(of: Host) -> _Memory:
@@ -88,6 +89,16 @@ def known(part: type[Part[T]], of: Host | None = None) -> T:
         why = f": {value}" if value else ", for the reason above"
         raise Refused(f"what is true of {of.name} could not be read{why}; nothing was changed")
     return cast("T", value)
+
+
+def reaches(of: Host) -> bool:
+    """Whether a host answers, also one that `--limit` keeps out of the run: it is then connected, once."""
+    memory = _memory(of)
+    with memory.lock:
+        if not of.connected and not memory.silent and not state.is_host_in_limit(of):
+            of.connect(reason="outside of --limit: it is asked, not changed", show_errors=False)
+            memory.silent = not of.connected
+        return of.connected
 
 
 def forget(of: Host, *parts: type[Part[Any]]) -> None:

@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import NoGroupError
 
 from facts.swarm import Swarm, SwarmNode, SwarmState
 from operations.api import EngineApi
-from operations.known import known
+from operations.known import known, reaches
 from operations.refusal import Refused
 
 
@@ -77,7 +77,16 @@ def readable() -> Iterator[tuple[Host, SwarmState]]:
 
 def find(besides: str = "") -> Leader | None:
     """The first host that manages a swarm and can decide, be it a manager by the inventory or not yet a worker."""
-    return next((Leader(host, state) for host, state in readable() if state.nodes and host.name != besides), None)
+    there = next((Leader(host, seen) for host, seen in readable() if seen.nodes and host.name != besides), None)
+    return there or _outside_of_limit(besides)
+
+
+def _outside_of_limit(besides: str) -> Leader | None:
+    """A manager that `--limit` keeps out of the run: it is asked, and not changed."""
+    for host in managers():
+        if host.name != besides and not host.connected and reaches(host) and (seen := known(Swarm, of=host)).nodes:
+            return Leader(host, seen)
+    return None
 
 
 def required(what: str) -> Leader:

@@ -57,7 +57,8 @@ def _two_swarms(states: Mapping[Host, SwarmState]) -> str:
     of = {node: state.membership.cluster_id for state in states.values() if state.membership for node in state.nodes}
     swarms: dict[str, list[str]] = {}
     for other, seen in states.items():
-        if seen.membership and seen.membership.inside:
+        # One that is locked or finds nobody cannot say which swarm it is in.
+        if seen.membership and seen.membership.active:
             swarms.setdefault(_swarm_of(seen.membership, of), []).append(other.name)
     if len(swarms) < 2:
         return ""

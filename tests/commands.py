@@ -71,21 +71,47 @@ class Lab:
     """The tests' own lab: virtual Pis `pi1` … and the cluster on them."""
 
     name: str
+    managers: int = 1
 
     def python(self, module: str, *argv: str | Path, **env: str) -> Done:
         """`python -m MODULE …`."""
-        return command(sys.executable, "-m", module, *argv, LAB=self.name, **env)
+        return command(sys.executable, "-m", module, *argv, **self._environment, **env)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {"LAB": self.name, "MANAGERS": str(self.managers)}
 
     def image(self, *argv: str, **env: str) -> Done:
         """`python -m image --context LAB …`."""
         return self.python("image", "--context", self.name, *argv, **env)
 
     def pyinfra(self, *argv: str, **env: str) -> Done:
-        return command(PYINFRA, *argv, LAB=self.name, **env)
+        return command(PYINFRA, *argv, **self._environment, **env)
 
     def provision(self, *argv: str, **env: str) -> Done:
         """The main deploy on this lab."""
         return self.pyinfra("-y", "lab/inventory.py", "deploys/swarm.py", *argv, **env)
+
+    def deploy(self, name: str, *argv: str, inventory: str = "lab/inventory.py") -> Done:
+        """`pyinfra -y INVENTORY deploys/NAME.py …`."""
+        return self.pyinfra("-y", inventory, f"deploys/{name}.py", *argv)
+
+    def dry(self, name: str, inventory: str = "lab/inventory.py") -> Done:
+        """What a deploy would do."""
+        return self.pyinfra("--dry", inventory, f"deploys/{name}.py")
+
+    def inventory(self, folder: Path, text: str) -> str:
+        """An inventory in `folder` that starts from the lab's own, as `_managers` and `_workers`.
+
+        `_with(hosts, address=…)` changes data of hosts.
+        """
+        path = folder / "inventory.py"
+        path.write_text(
+            f"from lab.hosts import groups as _groups\n"
+            f"_managers, _workers = _groups({self.name!r}, '{self.managers}')\n"
+            f"def _with(hosts, **data): return [(name, {{**old, **data}}) for name, old in hosts]\n{text}\n"
+        )
+        return str(path)
 
     def on(self, node: str, *argv: str) -> Done:
         """Run a program on a virtual Pi, by the host's engine: another route than ssh and our facts."""
