@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,9 +9,10 @@ from pathlib import Path
 
 from pyinfra import inventory, logger
 from pyinfra.api import Host
-from pyinfra.api.exceptions import DeployError, NoGroupError
+from pyinfra.api.exceptions import DeployError
 
 from deploys.settings import ClusterSettings, HostSettings, parse, unknown
+from operations import leader
 from operations.swarm import tolerance
 from pki.authority import Authority, client_files
 from pki.credentials import Login, registry_login
@@ -48,9 +48,11 @@ def read() -> Cluster:
 
 @cache  # every host walks the deploy, but there is one cluster
 def _read(hosts: tuple[Host, ...]) -> Cluster:
-    managers, workers = _group("managers"), _group("workers")
-    _check_groups([host.name for host in hosts], managers, workers)
+    managers = [host.name for host in leader.managers()]
+    if not managers:
+        raise DeployError("the inventory has no manager; put one host into the list `managers`")
     for host in hosts:
+        _check_groups(host)
         _check_names(host)
     of = {host.name: parse(HostSettings, _said(host), host.name) for host in hosts}
     _check_addresses(of)
@@ -75,21 +77,13 @@ def _with_folder(settings: ClusterSettings, hosts: Mapping[str, HostSettings], m
     return Cluster(settings, hosts, managers, registry, folder, authority, login)
 
 
-def _group(name: str) -> list[str]:
-    try:
-        return [host.name for host in inventory.get_group(name)]
-    except NoGroupError:
-        return []
-
-
-def _check_groups(hosts: Sequence[str], managers: Sequence[str], workers: Sequence[str]) -> None:
-    if not managers:
-        raise DeployError("the inventory has no manager; put one host into the list `managers`")
-    if twice := [name for name, times in Counter([*managers, *workers]).items() if times > 1]:
-        lists = "`managers` and in `workers`" if twice[0] in managers and twice[0] in workers else "one list twice"
-        raise DeployError(f"{twice[0]} is in {lists}; take it out of one of them")
-    if nowhere := sorted(set(hosts) - set(managers) - set(workers)):
-        raise DeployError(f"{nowhere[0]} is neither in `managers` nor in `workers`; put it into one of them")
+def _check_groups(host: Host) -> None:
+    # A host that is listed twice is one host to pyinfra, in the group twice.
+    lists = [group for group in host.groups if group in ("managers", "workers")]
+    if not lists:
+        raise DeployError(f"{host.name} is neither in `managers` nor in `workers`; put it into one of them")
+    if len(lists) > 1:
+        raise DeployError(f"{host.name} is in `{lists[0]}` and in `{lists[1]}`; take it out of one of them")
 
 
 def _said(host: Host) -> Mapping[str, object]:

@@ -156,7 +156,7 @@ def test_an_even_number_of_managers_is_warned_of_with_what_it_tolerates(five: La
     [
         ("managers = _with(_managers, adress='1.2.3.4')\nworkers = _workers",
          ["`adress`", "did you mean `address`?"]),
-        ("managers = [*_managers, _managers[0]]\nworkers = _workers", ["pi1"]),
+        ("managers = [*_managers, _managers[0]]\nworkers = _workers", ["pi1 is in `managers` and in `managers`"]),
         ("managers = _managers\nworkers = _with(_workers, autolock=True)",
          ["pi1 and pi4", "different settings"]),
         ("managers = _managers\nworkers = _with(_workers, availability='off')",
