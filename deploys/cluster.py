@@ -11,9 +11,10 @@ from pyinfra import inventory
 from pyinfra.api import Host
 from pyinfra.api.exceptions import DeployError, NoGroupError
 
-from pki.authority import Authority, client_files
+from pki.authority import Authority
 from pki.credentials import Login, registry_login
 from pki.folder import cluster_folder
+from pki.people import client_files
 
 ROOT = Path(__file__).parent.parent
 REGISTRY_PORT = 5000

@@ -5,90 +5,87 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import Generic, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-from pki.passphrase import Passphrases
+from pki.folder import write_private
+from pki.passphrase import ON_TERMINAL, Passphrases
 
-T = TypeVar("T")
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 MEND = "bring both files back from a backup, or remove both: a new CA then certifies every node anew"
 
 
-class Once(Generic[T]):
-    """A value that is made when it is first asked for; all who ask get it, or the same ValueError.
+class KeyRing:
+    """Opens the files of CAs' keys, each once in its life; many threads, or pyinfra's many hosts, may share one.
 
-    So a person is asked for a passphrase once, however many hosts wait for it.
+    So a person is asked for a passphrase once a run, whatever came of it.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._lock = Lock()  # pyinfra, which asks from many hosts at a time, has made it one of gevent's
-        self._made: list[T] = []
-        self._refusal = ""
+    def __init__(self, passphrases: Passphrases = ON_TERMINAL) -> None:
+        self._passphrases = passphrases
+        self._lock = Lock()  # pyinfra has made it one of gevent's
+        self._opened: dict[bytes, PrivateKey | ValueError] = {}
 
-    def __call__(self) -> T:
+    def __repr__(self) -> str:
+        return "KeyRing()"  # pyinfra compares operations by what their arguments look like
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether a cluster's first key is encrypted, too."""
+        return self._passphrases.encrypts
+
+    def of(self, path: Path, public: PublicKeyTypes) -> Callable[[], PrivateKey]:
+        """What opens the key in the file `path`, which is to match `public`.
+
+        Raises:
+            ValueError: now, where it can be told without a passphrase that the file will not do; else at the call.
+        """
+        content = _read(path)
+        if (plain := _plain(content, path)) is not None:
+            _matching(plain, public, path)
+        return lambda: _matching(self._open(content, path), public, path)
+
+    def lone(self, path: Path) -> PrivateKey:
+        """The key in the file `path`, whatever certificate it is for; raises ValueError."""
+        return self._open(_read(path), path)
+
+    def keep(self, key: PrivateKey, path: Path, *, encrypted: bool) -> None:
+        """Write a new key to the file `path`; raises ValueError where there is no passphrase for it."""
+        content = _private_pem(key, self._passphrases.sealing(path) if encrypted else None)
+        write_private(path, content)
         with self._lock:
-            if self._refusal:
-                raise ValueError(self._refusal)
-            if not self._made:
+            self._opened[content] = key
+
+    def _open(self, content: bytes, path: Path) -> PrivateKey:
+        with self._lock:
+            if content not in self._opened:
                 try:
-                    self._made.append(self._make())
+                    self._opened[content] = _signing(_opened(content, path, self._passphrases), path)
                 except ValueError as error:
-                    self._refusal = str(error)
-                    raise
-            return self._made[0]
-
-
-def kept(path: Path, public: PublicKeyTypes, passphrases: Passphrases) -> Once[PrivateKey]:
-    """The key in the file `path`, which is to match `public`.
-
-    Raises:
-        ValueError: now, where it can be told without a passphrase that the file will not do;
-            else when the key is asked for.
-    """
-    content = _read(path)
-    try:
-        # Validating an RSA key takes a third of a second, which only a signature is worth.
-        found = serialization.load_pem_private_key(content, None, unsafe_skip_rsa_key_validation=True)
-    except TypeError:
-        pass  # encrypted
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError(f"{path} cannot be read ({first(error)}); {MEND}") from None
-    else:
-        _matching(found, public, path)
-    return Once(lambda: _matching(_opened(content, path, passphrases), public, path))
-
-
-def lone(path: Path, passphrases: Passphrases) -> PrivateKey:
-    """The key in the file `path`, which has no certificate yet.
-
-    Raises:
-        ValueError: it cannot be read or opened, or is of a kind that signs nothing here.
-    """
-    key = _opened(_read(path), path, passphrases)
-    if not isinstance(key, PrivateKey):
-        raise ValueError(f"{path} is neither an ECDSA nor an RSA key; {MEND}")
-    return key
+                    self._opened[content] = error
+            found = self._opened[content]
+        if isinstance(found, ValueError):
+            raise ValueError(*found.args)
+        return found
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether a private key's file wants a passphrase; a file that is none does not."""
+    """Whether a private key's file wants a passphrase; one that is not there does not."""
     try:
-        serialization.load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
-    except TypeError:
-        return True
-    except (OSError, ValueError, UnsupportedAlgorithm):
-        pass
-    return False
+        return _plain(path.read_bytes(), path) is None
+    except (OSError, ValueError):
+        return False
 
 
-def private_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
-    """A key as the text that files hold, encrypted where there is a passphrase."""
+def private_pem(key: PrivateKey) -> bytes:
+    """A key as the text that files hold."""
+    return _private_pem(key, None)
+
+
+def _private_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
     try:
         encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
         return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
@@ -96,7 +93,7 @@ def private_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
         raise ValueError(f"the passphrase cannot encrypt a key: {first(error)}") from None
 
 
-def hash_for(key: PrivateKey) -> hashes.HashAlgorithm:
+def hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
     """The hash that goes with a key, as TLS 1.3 pairs them; source: RFC 8446, section 4.2.3."""
     size = key.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 0
     return hashes.SHA512() if size > 384 else hashes.SHA384() if size > 256 else hashes.SHA256()
@@ -114,27 +111,41 @@ def _read(path: Path) -> bytes:
         raise ValueError(f"{path} cannot be read ({error.strerror}); {MEND}") from None
 
 
-def _opened(content: bytes, path: Path, passphrases: Passphrases) -> PrivateKeyTypes:
+def _plain(content: bytes, path: Path) -> PrivateKeyTypes | None:
+    """The key where no passphrase is wanted, else None; unlike `_opened` it costs next to nothing."""
     try:
-        return serialization.load_pem_private_key(content, None)
+        # Validating an RSA key takes a third of a second, which only a signature is worth.
+        return serialization.load_pem_private_key(content, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
-        pass  # encrypted
+        return None
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ValueError(f"{path} cannot be read ({first(error)}); {MEND}") from None
-    for passphrase in passphrases.opening(path):
-        try:
-            return serialization.load_pem_private_key(content, passphrase)
-        except UnsupportedAlgorithm as error:
-            raise ValueError(
-                f"{path} is encrypted in a way that cannot be read here ({first(error)}); "
-                f"openssl pkcs8 -topk8 -v2 aes-256-cbc -in {path} -out NEW encrypts it anew"
-            ) from None
-        except ValueError:
-            continue  # a wrong one
-    raise AssertionError("a source of passphrases ends with a ValueError")
+
+
+def _opened(content: bytes, path: Path, passphrases: Passphrases) -> PrivateKeyTypes:
+    try:
+        if _plain(content, path) is not None:
+            return serialization.load_pem_private_key(content, None)
+        for passphrase in passphrases.opening(path):
+            try:
+                return serialization.load_pem_private_key(content, passphrase)
+            except ValueError:
+                continue  # a wrong one
+    except UnsupportedAlgorithm as error:
+        raise ValueError(
+            f"{path} is encrypted in a way that cannot be read here ({first(error)}); "
+            f"openssl pkcs8 -topk8 -v2 aes-256-cbc -in {path} -out NEW encrypts it anew"
+        ) from None
+    raise ValueError(f"{path} could not be opened")
+
+
+def _signing(key: PrivateKeyTypes, path: Path) -> PrivateKey:
+    if not isinstance(key, PrivateKey):
+        raise ValueError(f"{path} is neither an ECDSA nor an RSA key; {MEND}")
+    return key
 
 
 def _matching(key: PrivateKeyTypes, public: PublicKeyTypes, path: Path) -> PrivateKey:
-    if not isinstance(key, PrivateKey) or key.public_key() != public:
+    if key.public_key() != public:
         raise ValueError(f"{path} is not the key of its certificate; {MEND}")
-    return key
+    return _signing(key, path)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from getpass import getpass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 _TRIES = 3
 _SETTING = "ca_passphrase_file"
@@ -39,7 +39,7 @@ class FromFile:
 
     path: Path
 
-    encrypts: Final = True
+    encrypts: ClassVar[bool] = True
 
     def opening(self, key: Path) -> Iterator[bytes]:
         yield self._read()
@@ -80,7 +80,7 @@ class FromTerminal:
 
     ask: Callable[[str], str] = getpass
 
-    encrypts: Final = False
+    encrypts: ClassVar[bool] = False
 
     def opening(self, key: Path) -> Iterator[bytes]:
         yield self._asked(f"Passphrase of {key}: ", key)
@@ -103,7 +103,7 @@ class FromTerminal:
                 f"of mode 0600 and name that in the setting {_SETTING}"
             )
         try:
-            return self.ask(prompt).encode()
+            return self.ask(prompt).encode(errors="surrogateescape")
         except EOFError:
             raise ValueError(f"no passphrase for {key} was typed; run it again, or set {_SETTING}") from None
 

@@ -41,9 +41,16 @@ class Standing:
 
     phase: Phase
     signs: x509.Certificate
+    file: Path
+    """Where `signs` is."""
     key: Path
-    """The file with the key of `signs`; whether it is there is not looked at."""
+    """Where its key is; whether the file is there is not looked at."""
     former: tuple[x509.Certificate, ...] = ()
+
+    def with_next(self, folder: Path) -> Standing:
+        """What follows on MADE: the next CA signs, and both are trusted."""
+        upcoming = _lone(folder / NEXT_CA)
+        return Standing(Phase.BOTH, upcoming, folder / NEXT_CA, folder / NEXT_CA_KEY, former=(self.signs,))
 
     @classmethod
     def read(cls, folder: Path) -> Standing:
@@ -52,24 +59,19 @@ class Standing:
         Raises:
             ValueError: a file is missing or no certificate, or they do not fit together.
         """
-        trusted = certificates(folder / CA)
-        if not (folder / NEXT_CA).exists():
-            if len(trusted) > 1:
-                raise ValueError(
-                    f"{folder / CA} holds {len(trusted)} certificates, and there is no {NEXT_CA} to say which one "
-                    f"comes next; leave only the one of {CA_KEY} in it"
-                )
-            return cls(Phase.SETTLED, trusted[0], folder / CA_KEY)
-        upcoming = certificates(folder / NEXT_CA)[0]
+        file, next_file = folder / CA, folder / NEXT_CA
+        if not next_file.exists():
+            return cls(Phase.SETTLED, _lone(file), file, folder / CA_KEY)
+        trusted, upcoming = certificates(file), _lone(next_file)
         if trusted == (upcoming,):
             # The last step moves the key first.
             key = folder / NEXT_CA_KEY
-            return cls(Phase.RETIRING, upcoming, key if key.exists() else folder / CA_KEY)
+            return cls(Phase.RETIRING, upcoming, next_file, key if key.exists() else folder / CA_KEY)
         if trusted[1:] == (upcoming,):
-            return cls(Phase.BOTH, upcoming, folder / NEXT_CA_KEY, former=trusted[:1])
+            return cls(Phase.BOTH, upcoming, next_file, folder / NEXT_CA_KEY, former=trusted[:1])
         if len(trusted) == 1:
-            return cls(Phase.MADE, trusted[0], folder / CA_KEY)
-        raise ValueError(f"{folder / CA} should hold the CA and that of {NEXT_CA}, and holds something else; {MEND}")
+            return cls(Phase.MADE, trusted[0], file, folder / CA_KEY)
+        raise ValueError(f"{file} should hold the CA and that of {NEXT_CA}, and holds something else; {MEND}")
 
 
 def certificates(path: Path) -> tuple[x509.Certificate, ...]:
@@ -84,3 +86,10 @@ def certificates(path: Path) -> tuple[x509.Certificate, ...]:
         raise ValueError(f"{path} cannot be read ({error.strerror}); {MEND}") from None
     except ValueError as error:
         raise ValueError(f"{path} cannot be read ({first(error)}); {MEND}") from None
+
+
+def _lone(path: Path) -> x509.Certificate:
+    found = certificates(path)
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {len(found)} certificates; leave only the one whose key lies beside it")
+    return found[0]

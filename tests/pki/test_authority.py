@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pki.authority import Authority, Identities, client_files, pem
+from pki.authority import Authority, Identities, pem
+from pki.people import client_files
 
 NODE = Identities(names=("pi1", "localhost"), addresses=("198.18.0.11",))
 
