@@ -29,6 +29,8 @@ def main() -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        return _failed("stopped; the same command again does it")
     if authority.warning:
         sys.stderr.write(f"Warning: {authority.warning}\n")
     sys.stdout.write(_told(access, wanted.name, wanted.cluster))
@@ -36,18 +38,16 @@ def main() -> int:
 
 
 def _told(access: Access, name: str, cluster: str) -> str:
-    host = leads_to(cluster, docker_config_folder()) or f"tcp://ADDRESS:{ENGINE_PORT}"
-    state = "may use" if access.changed else "could use already, and nothing was changed:"
-    placeholder = "\nADDRESS is a manager's: no docker context here tells it.\n" if "ADDRESS" in host else ""
+    """What to do with the files, as one can paste it."""
+    host = leads_to(cluster, docker_config_folder())
+    address = host or f"tcp://ADDRESS:{ENGINE_PORT}"
     return (
-        f"{name} {state} the cluster {cluster} until {access.until:%Y-%m-%d}, as its administrator, with the files in\n"
+        f"{'Made anew' if access.changed else 'Still good, and left as it is'}: "
+        f"{name} may administer the cluster {cluster} until {access.until:%Y-%m-%d}, with the files in\n"
         f"  {access.folder}\n"
-        f"Give them to {name} in a way that nobody else can read. Then, on {name}'s computer, in the folder with them:\n"
-        f"\n"
-        f"  docker context create {cluster} --docker "
-        f'"host={host},ca=ca.pem,cert=cert.pem,key=key.pem"\n'
-        f"  docker --context {cluster} node ls\n"
-        f"{placeholder}"
+        f"Give them to {name} so that nobody else can read them. In the folder with them, {name} then types:\n\n"
+        f'  docker context create {cluster} --docker "host={address},ca=ca.pem,cert=cert.pem,key=key.pem"\n'
+        f"  docker --context {cluster} node ls\n" + ("" if host else "\nwhere ADDRESS is a manager's.\n")
     )
 
 
