@@ -14,9 +14,10 @@ from pyinfra.api.exceptions import DeployError
 from deploys.settings import ClusterSettings, HostSettings, parse, unknown
 from operations import leader
 from operations.swarm import tolerance
-from pki.authority import Authority, client_files
+from pki.authority import Authority
 from pki.credentials import Login, registry_login
 from pki.folder import cluster_folder
+from pki.people import client_files
 
 ROOT = Path(__file__).parent.parent
 REGISTRY_PORT = 5000

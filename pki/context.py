@@ -24,19 +24,30 @@ def docker_config_folder() -> Path:
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
 
 
+def leads_to(name: str, config: Path) -> str | None:
+    """The engine that the context `name` reaches, e.g. `tcp://192.168.1.11:2376`; None if there is no such context."""
+    try:
+        host = json.loads((_meta(name, config) / "meta.json").read_bytes())["Endpoints"]["docker"]["Host"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # none, or none of ours
+    return host if isinstance(host, str) else None
+
+
 def forget(name: str, host: str, config: Path) -> bool:
     """Remove the context `name` if it leads to `host`, and say whether it did."""
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    meta = config / "contexts" / "meta" / digest
-    try:
-        leads_to = json.loads((meta / "meta.json").read_bytes())["Endpoints"]["docker"]["Host"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # none, or none of ours
-    if leads_to != host:
+    if leads_to(name, config) != host:
         return False
-    shutil.rmtree(meta)
-    shutil.rmtree(config / "contexts" / "tls" / digest, ignore_errors=True)
+    shutil.rmtree(_meta(name, config))
+    shutil.rmtree(_tls(name, config), ignore_errors=True)
     return True
+
+
+def _meta(name: str, config: Path) -> Path:
+    return config / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+
+
+def _tls(name: str, config: Path) -> Path:
+    return config / "contexts" / "tls" / hashlib.sha256(name.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -49,17 +60,16 @@ class Context:
     description: str = ""
 
     def _files(self, config: Path) -> dict[Path, bytes]:
-        digest = hashlib.sha256(self.name.encode()).hexdigest()
         meta = {
             "Name": self.name,
             "Metadata": {"Description": self.description},
             "Endpoints": {"docker": {"Host": self.host, "SkipTLSVerify": False}},
         }
-        tls = config / "contexts" / "tls" / digest / "docker"
+        tls = _tls(self.name, config) / "docker"
         return {
             **{tls / file: (self.certificates / file).read_bytes() for file in _TLS_FILES},
             # Last, so that a context which can be seen can also be used.
-            config / "contexts" / "meta" / digest / "meta.json": json.dumps(meta).encode(),
+            _meta(self.name, config) / "meta.json": json.dumps(meta).encode(),
         }
 
     def is_written(self, config: Path) -> bool:

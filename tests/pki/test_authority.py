@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from pki.authority import Authority, Identities, client_files, pem
-
-NODE = Identities(names=("pi1", "localhost"), addresses=("198.18.0.11",))
-
-
-def request() -> x509.CertificateSigningRequest:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "anything")])
-    return (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(name)
-        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
-    )
-
-
-def openssl(*argv: str | Path, check: bool = True) -> str:
-    done = subprocess.run(["openssl", *map(str, argv)], capture_output=True, text=True, check=False)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+from pki.authority import Authority, Identities, pem
+from pki.people import client_files
+from tests.pki.openssl import NODE, openssl, request
 
 
 @pytest.fixture
@@ -122,3 +104,32 @@ def test_a_certificate_of_another_ca_or_another_use_is_not_good(folder: Path) ->
     server = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
     assert Authority.create("test").objection(server, "server", NODE) == "not signed by this CA"
     assert Authority.load(folder).objection(server, "client") == "not for client use"
+
+
+def test_a_certificate_that_is_older_than_a_rotation_of_all_is_issued_anew_and_the_new_one_is_not(folder: Path) -> None:
+    server = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
+    authority, now = Authority.load(folder), dt.datetime.now(dt.UTC)
+    assert authority.objection(server, "server", NODE, older_than=now - dt.timedelta(minutes=1)) == ""
+    assert "issued" in authority.objection(server, "server", NODE, older_than=now + dt.timedelta(minutes=1))
+
+
+def test_the_owners_certificate_is_replaced_where_it_is_older_than_asked(folder: Path) -> None:
+    authority, now = Authority.load(folder), dt.datetime.now(dt.UTC)
+    assert not client_files(authority, folder, "owner", older_than=now - dt.timedelta(minutes=1))
+    assert client_files(authority, folder, "owner", older_than=now + dt.timedelta(minutes=1))
+
+
+def test_a_certificate_with_fewer_than_thirty_days_is_issued_anew() -> None:
+    authority = Authority.create("test")
+    for days, objection in ((29, "expires"), (31, "")):
+        certificate, _ = authority.issue_client("somebody", dt.timedelta(days=days))
+        assert authority.objection(certificate, "client").startswith(objection)
+        assert bool(objection) == bool(authority.objection(certificate, "client"))
+
+
+def test_the_longest_name_of_a_cluster_fits_into_its_ca() -> None:
+    assert len(Authority.create("a" * 63).certificate.subject.rfc4514_string()) <= len("CN=") + 64
+
+
+def test_two_cas_of_one_cluster_have_names_of_their_own() -> None:
+    assert Authority.create("test").certificate.subject != Authority.create("test").certificate.subject

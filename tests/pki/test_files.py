@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pki.authority import Authority, client_files
+from pki.authority import Authority
 from pki.context import Context, forget
 from pki.credentials import Login, registry_login
 from pki.folder import cluster_folder, write_private
+from pki.people import client_files
 
 
 def mode(path: Path) -> int:
