@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from pyinfra import inventory, logger
+from pyinfra import inventory, logger, state
 from pyinfra.api import Host
 from pyinfra.api.exceptions import DeployError
 
 from deploys.settings import ClusterSettings, HostSettings, parse, unknown
 from operations import leader
 from operations.swarm import tolerance
+from operations.tls import Issuer
 from pki.authority import Authority
 from pki.credentials import Login, registry_login
 from pki.folder import cluster_folder
+from pki.key import KeyRing
+from pki.passphrase import passphrases
 from pki.people import client_files
 
 ROOT = Path(__file__).parent.parent
 REGISTRY_PORT = 5000
+OWNER = "cluster owner"
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Cluster:
     """The registry's address, `host:port`."""
     folder: Path
     """`.cluster/<name>/`: the CA, the client certificate in Docker's file names, the registry's login."""
-    authority: Authority
+    keys: KeyRing
+    """Opens the CA's key when something has to be signed; a person is asked for its passphrase at most once."""
     login: Login
 
 
@@ -66,16 +72,34 @@ def _read(hosts: tuple[Host, ...]) -> Cluster:
     return _with_folder(settings, of, managers)
 
 
+def issuer(cluster: Cluster, *, replacing: bool = False, older_than: datetime | None = None) -> Issuer:
+    """Who signs the cluster's certificates; see `operations.tls.Issuer`."""
+    return Issuer(cluster.folder, cluster.keys, replacing, older_than)
+
+
+def require_limit(verb: str) -> None:
+    """Refuse to do to all hosts what is meant for one.
+
+    Raises:
+        DeployError: the command names no host.
+    """
+    if state.limit_hosts is None:
+        raise DeployError(f"which host shall {verb}? Name it: pyinfra INVENTORY deploys/{verb}.py --limit pi3")
+
+
 def _with_folder(settings: ClusterSettings, hosts: Mapping[str, HostSettings], managers: Sequence[str]) -> Cluster:
     registry = f"{hosts[settings.registry_node].address}:{REGISTRY_PORT}"
     try:
         folder = cluster_folder(settings.cluster_name, ROOT)
-        authority = Authority.load_or_create(folder, settings.cluster_name)
-        client_files(authority, folder, "cluster owner")
+        keys = KeyRing(passphrases(settings.ca_passphrase_file))
+        authority = Authority.load_or_create(folder, settings.cluster_name, keys)
+        client_files(authority, folder, OWNER)
         login = registry_login(folder, registry)
     except (ValueError, OSError) as error:
         raise DeployError(str(error)) from error
-    return Cluster(settings, hosts, managers, registry, folder, authority, login)
+    if authority.warning:
+        logger.warning(authority.warning)
+    return Cluster(settings, hosts, managers, registry, folder, keys, login)
 
 
 def _check_groups(host: Host) -> None:

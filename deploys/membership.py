@@ -5,8 +5,9 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from deploys.cluster import Cluster
+from deploys.cluster import OWNER, Cluster
 from operations import autolock, context, swarm
+from operations.tls import Issuer
 from pki.context import ENGINE_PORT, Context
 
 
@@ -59,6 +60,20 @@ def form(cluster: Cluster) -> None:
         availability=mine.availability,
     )
     autolock.autolocked(name="Lock the swarm's managers", wanted=cluster.settings.autolock, folder=cluster.folder)
+    write_context(cluster)
+
+
+@deploy("Clients")
+def readmit(cluster: Cluster, issuer: Issuer) -> None:
+    """Certify the owner and everybody who has access anew where their certificates are too old."""
+    context.readmitted(
+        name="Certify the clients anew", speaks=host.name == cluster.managers[0], owner=OWNER, issuer=issuer
+    )
+    write_context(cluster)
+
+
+def write_context(cluster: Cluster) -> None:
+    """Have docker's command line on this computer reach the manager that speaks for the swarm."""
     context.written(
         name="Write the docker context",
         contexts={

@@ -86,6 +86,7 @@ class ClusterSettings:
     prometheus_node: str = _setting(_text)
     overlay_pool: str = _setting(_network)
     autolock: bool = _setting(_flag, False)
+    ca_passphrase_file: str | None = _setting(_optional(_text), None)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ Every host walks every line, and each line waits for all hosts; what does not ap
 from deploys import cluster, docker, host, membership, tls
 
 this = cluster.read()
+issuer = cluster.issuer(this)
 
 membership.checked(cluster=this)
 host.prepare()
-tls.certify(cluster=this)
+tls.certify(cluster=this, issuer=issuer)
 docker.install()
-tls.trust_registry(cluster=this)
+tls.trust_registry(cluster=this, issuer=issuer)
 membership.form(cluster=this)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from facts.engine import TLS_FOLDER
 from facts.part import Part
 
+CERTS_D = "/etc/docker/certs.d"
 HTPASSWD = "/etc/docker/registry/htpasswd"
 
 
@@ -21,6 +22,8 @@ class TlsState:
     signing_request: str
     public_key: str
     """The public half of the node's key."""
+    new_public_key: str
+    """That of a key which waits for its certificate."""
     trusted: Mapping[str, str]
     """The CA certificates that the engine takes from a registry, by its address `host:port`."""
     htpasswd: str
@@ -35,7 +38,9 @@ class Tls(Part[TlsState]):
         "server_certificate": f"cat {TLS_FOLDER}/server-cert.pem",
         "signing_request": f"cat {TLS_FOLDER}/server.csr",
         "public_key": f"openssl pkey -in {TLS_FOLDER}/server-key.pem -pubout",
-        "trusted": 'for file in /etc/docker/certs.d/*/ca.crt; do test -f $file && echo "# $file" && cat $file; done',
+        # Without the first test openssl would start, on each run and for nothing.
+        "new_public_key": f"cd {TLS_FOLDER} && test -e server-key.new && openssl pkey -in server-key.new -pubout",
+        "trusted": f'for file in {CERTS_D}/*/ca.crt; do test -f $file && echo "# $file" && cat $file; done',
         "htpasswd": f"cat {HTPASSWD}",
     }
 
@@ -45,6 +50,7 @@ class Tls(Part[TlsState]):
             server_certificate=found["server_certificate"].strip(),
             signing_request=found["signing_request"].strip(),
             public_key=found["public_key"].strip(),
+            new_public_key=found["new_public_key"].strip(),
             trusted=_by_registry(found["trusted"]),
             htpasswd=found["htpasswd"],
         )

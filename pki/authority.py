@@ -226,8 +226,8 @@ class Authority:
             return f"expires {end:%Y-%m-%d}"
         if begin > now:
             return f"not valid before {begin:%Y-%m-%d %H:%M} UTC"
-        if older_than and (issued := begin + _BACKDATED) < older_than:
-            return f"issued {issued:%Y-%m-%d %H:%M} UTC"
+        if older_than and issued(certificate) < older_than:
+            return f"issued {issued(certificate):%Y-%m-%d %H:%M} UTC"
         return ""
 
 
@@ -250,6 +250,11 @@ def create_in(folder: Path, name: str, keys: KeyRing, certificate: str, key: str
 def pem(certificate: x509.Certificate) -> bytes:
     """A certificate as the text that files hold."""
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def issued(certificate: x509.Certificate) -> dt.datetime:
+    """When a certificate of ours was made, which is later than it is valid from."""
+    return certificate.not_valid_before_utc + _BACKDATED
 
 
 def signed_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:

@@ -88,6 +88,19 @@ def readmit(authority: Authority, folder: Path, *, older_than: dt.datetime | Non
     )
 
 
+def has_stale_clients(authority: Authority, folder: Path, *, older_than: dt.datetime | None = None) -> bool:
+    """Whether `client_files` or `readmit` would write something."""
+    if not has_good_client(authority, folder, older_than=older_than):
+        return True
+    return any(
+        _end(authority, own)
+        and not (
+            has_good_client(authority, own, older_than=older_than, renewal=dt.timedelta()) and _trusts(authority, own)
+        )
+        for own in (folder / _CLIENTS).glob("*")
+    )
+
+
 def admitted(authority: Authority, folder: Path) -> tuple[str, ...]:
     """Who has access beside the owner at present, by name."""
     return tuple(own.name for own in sorted((folder / _CLIENTS).glob("*")) if _end(authority, own))
@@ -135,8 +148,11 @@ def _issue(authority: Authority, own: Path, name: str, life: dt.timedelta) -> No
 
 def _trust(authority: Authority, own: Path) -> bool:
     """Write the CAs that a person's docker is to trust; whether they were others before."""
-    path = own / CA
-    if path.exists() and path.read_bytes() == authority.pem:
+    if _trusts(authority, own):
         return False
-    write_private(path, authority.pem)
+    write_private(own / CA, authority.pem)
     return True
+
+
+def _trusts(authority: Authority, own: Path) -> bool:
+    return (own / CA).exists() and (own / CA).read_bytes() == authority.pem

@@ -1,0 +1,39 @@
+"""Hosts leave the cluster."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from deploys.cluster import Cluster
+from deploys.docker import close, purge
+from operations import leave as going
+
+
+@deploy("Leave")
+def leave(cluster: Cluster) -> None:
+    """Drain the host, take it out of the swarm, and close its engine to the network."""
+    going.drained(name="Move its tasks to other nodes", _serial=True)
+    _part(cluster)
+    close()
+    going.uncertified(name="Forget its certificate")
+
+
+@deploy("Reset")
+def reset(cluster: Cluster) -> None:
+    """Take all that the cluster made away from the host."""
+    going.consented(
+        name="Ask",
+        consent=host.data.get("yes"),
+        what="its engine, images, volumes and place in the swarm will be removed.",
+        _serial=True,
+    )
+    _part(cluster)
+    purge()
+
+
+def _part(cluster: Cluster) -> None:
+    """Managers after the workers, and one by one: each changes the quorum."""
+    manages = host.name in cluster.managers
+    going.left(name="Workers leave the swarm", now=not manages)
+    going.left(name="Managers leave the swarm", now=manages, _serial=True)
