@@ -62,7 +62,7 @@ def nothing_proposed(dry_run: Done) -> bool:
     dry_run.ok()
     table = dry_run.said.partition("Detected changes:")[2].partition("Detected changes may not")[0]
     rows = [line.split() for line in table.splitlines() if " | " in line]
-    assert len(rows) > 10, dry_run.said
+    assert rows, dry_run.said
     return all(row[-2:] == ["-", "-"] for row in rows)
 
 
@@ -96,9 +96,9 @@ class Lab:
         """`pyinfra -y INVENTORY deploys/NAME.py …`."""
         return self.pyinfra("-y", inventory, f"deploys/{name}.py", *argv)
 
-    def dry(self, name: str, inventory: str = "lab/inventory.py") -> Done:
+    def dry(self, name: str, *argv: str, inventory: str = "lab/inventory.py") -> Done:
         """What a deploy would do."""
-        return self.pyinfra("--dry", inventory, f"deploys/{name}.py")
+        return self.pyinfra("--dry", inventory, f"deploys/{name}.py", *argv)
 
     def inventory(self, folder: Path, text: str) -> str:
         """An inventory in `folder` that starts from the lab's own, as `_managers` and `_workers`.

@@ -21,3 +21,13 @@ def five(alone: None) -> Iterator[Lab]:
     yield lab
     if not os.environ.get("KEEP_LAB"):
         lab.python("lab", "down").ok()
+
+
+@pytest.fixture(scope="session")
+def blank_only(alone: None) -> Iterator[Lab]:
+    """One virtual Pi that no test provisions."""
+    lab = Lab(f"{NAME}-blank")
+    lab.python("lab", "down").ok()
+    lab.python("lab", "up", "--nodes", "1").ok()
+    yield lab
+    lab.python("lab", "down").ok()

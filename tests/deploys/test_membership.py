@@ -54,7 +54,7 @@ def test_roles_follow_a_host_from_group_to_group_and_back(five: Lab, tmp_path: P
     )
     five.deploy("swarm", inventory=swapped).ok()
     assert managers(five) == ["pi1", "pi2", "pi4"]
-    assert nothing_proposed(five.dry("swarm", swapped))
+    assert nothing_proposed(five.dry("swarm", inventory=swapped))
     five.provision().ok()
     assert managers(five) == MANAGERS
 
@@ -98,7 +98,7 @@ def test_labels_and_availability_follow_the_inventory_and_a_persons_label_stays(
     five.deploy("swarm", inventory=with_disk).ok()
     spec = listed(five)["pi4"]["Spec"]
     assert (spec["Labels"]["disk"], spec["Labels"]["mine"], spec["Availability"]) == ("ssd", "yes", "drain")
-    assert nothing_proposed(five.dry("swarm", with_disk))
+    assert nothing_proposed(five.dry("swarm", inventory=with_disk))
     five.provision().ok()
     spec = listed(five)["pi4"]["Spec"]
     assert "disk" not in spec["Labels"]
@@ -116,7 +116,7 @@ def test_a_locked_manager_is_unlocked_with_the_key_that_only_the_cluster_folder_
     kept = five.folder / "unlock-key"
     assert kept.read_text().strip() == key
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert nothing_proposed(five.dry("swarm", locking))
+    assert nothing_proposed(five.dry("swarm", inventory=locking))
     five.on("pi2", "systemctl", "restart", "docker").ok()
     assert "locked" in five.on("pi2", "docker", "info", "--format", "{{.Swarm.LocalNodeState}}").ok()
     unlocking = five.pyinfra("-y", "-vvv", "--diff", locking, "deploys/swarm.py")
@@ -148,7 +148,7 @@ def test_one_host_can_be_provisioned_alone_and_finds_its_manager(five: Lab) -> N
 
 def test_an_even_number_of_managers_is_warned_of_with_what_it_tolerates(five: Lab, tmp_path: Path) -> None:
     two = five.inventory(tmp_path, "managers = _managers[:2]\nworkers = [_managers[2], *_workers]")
-    assert "2 managers tolerate 0 failures" in five.dry("swarm", two).said
+    assert "2 managers tolerate 0 failures" in five.dry("swarm", inventory=two).said
 
 
 @pytest.mark.parametrize(
