@@ -6,7 +6,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from deploys.cluster import Cluster
-from deploys.docker import close, purge
+from deploys.docker import close, remove
 from operations import leave as going
 
 
@@ -29,7 +29,7 @@ def reset(cluster: Cluster) -> None:
         _serial=True,
     )
     _part(cluster)
-    purge()
+    remove()
 
 
 def _part(cluster: Cluster) -> None:

@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import DeployError
 from deploys.cluster import Cluster
 from deploys.settings import ClusterSettings
 from facts.engine import STARTED, TLS_FOLDER
-from operations import engine, packages, repository, upgrade
+from operations import engine, packages, purge, repository, upgrade
 from operations.packages import Wanted
 from operations.repository import Repository
 
@@ -67,8 +67,27 @@ def install(cluster: Cluster) -> None:
         drop_in=_DROP_IN,
     )
     packages.installed(name="Install the engine", wanted=_wanted(settings))
+    run(cluster)
+
+
+def run(cluster: Cluster) -> None:
+    """Every engine runs with what is there for it; the swarm's restart one after the other, without their work."""
     engine.started(name="Run the engine with this configuration")
     engine.restarted(name="Restart the swarm's engines, one after the other", folder=cluster.folder, _serial=True)
+
+
+@deploy("Engine")
+def close() -> None:
+    """The engine of a host that left goes on, for this host alone."""
+    ours = {key: value for key, value in _DAEMON_JSON.items() if key.startswith("tls")}
+    engine.configured(name="Close the engine's port", daemon_json={"hosts": ["fd://"]}, without=ours, drop_in=_DROP_IN)
+    engine.started(name="Run the engine with this configuration")
+
+
+@deploy("Engine")
+def remove() -> None:
+    """No engine, no data, no file of the cluster."""
+    purge.purged(name="Remove the engine and its data")
 
 
 @deploy("Engine")

@@ -81,7 +81,7 @@ def known(part: type[Part[T]], of: Host | None = None) -> T:
         if not memory.parts:
             read_all: dict[type[Part[Any]], Any] = of.get_fact(Everything, _timeout=_TIMEOUT)
             memory.parts |= read_all
-        elif part not in memory.parts:
+        if part not in memory.parts:
             read = of.get_fact(part, _timeout=_TIMEOUT)
             memory.parts |= {} if read is None else {part: read}
         value = memory.parts.get(part)

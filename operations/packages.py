@@ -105,7 +105,8 @@ def _another(found: EngineState, wanted: Wanted) -> str:
     return (
         f"has {PACKAGES[found.source][0]} {found.version}, and engine_source is {wanted.source!r}, whose"
         f" {wanted.engine} would replace it with all that it runs. Write engine_source = {found.source!r} to keep it;"
-        f" or take it away yourself (`sudo apt-get remove {' '.join(PACKAGES[found.source])}` on {host.name}), then run again"
+        f" or take it away yourself (`sudo apt-get remove {' '.join(PACKAGES[found.source])}` on {host.name}),"
+        " then run again"
     )
 
 
