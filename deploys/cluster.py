@@ -22,6 +22,7 @@ from pki.folder import cluster_folder
 from pki.key import KeyRing
 from pki.passphrase import passphrases
 from pki.people import client_files
+from pki.records import swarm_id, unlock_key
 
 ROOT = Path(__file__).parent.parent
 REGISTRY_PORT = 5000
@@ -94,6 +95,7 @@ def _with_folder(settings: ClusterSettings, hosts: Mapping[str, HostSettings], m
         keys = KeyRing(passphrases(settings.ca_passphrase_file))
         authority = Authority.load_or_create(folder, settings.cluster_name, keys)
         client_files(authority, folder, OWNER)
+        swarm_id(folder), unlock_key(folder)  # what is damaged is told now
         login = registry_login(folder, registry)
     except (ValueError, OSError) as error:
         raise DeployError(str(error)) from error

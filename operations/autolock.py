@@ -18,7 +18,7 @@ from operations.api import EngineApi
 from operations.known import converges, known
 from operations.refusal import OnController, Refused
 from operations.swarm import await_active
-from pki.swarm import forget_unlock_key, keep_unlock_key, unlock_key
+from pki.records import keep_unlock_key, unlock_key
 
 
 def unlock(of: Host, folder: Path) -> None:
@@ -53,7 +53,7 @@ def autolocked(wanted: bool, folder: Path) -> Generator[PyinfraCommand, None, No
     if speaks.host.name != host.name:
         host.noop("another host speaks for the swarm")
         return
-    if speaks.state.autolocked == wanted and (unlock_key(folder) is not None) == wanted:
+    if speaks.state.autolocked == wanted and bool(unlock_key(folder)) == wanted:
         host.noop("already so")
         return
     if not speaks.state.membership:
@@ -65,7 +65,4 @@ def _autolock(api: EngineApi, wanted: bool, folder: Path) -> None:
     swarm = api.get("/swarm")
     swarm["Spec"]["EncryptionConfig"]["AutoLockManagers"] = wanted
     api.post(f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])
-    if wanted:
-        keep_unlock_key(folder, api.get("/swarm/unlockkey")["UnlockKey"])
-    else:
-        forget_unlock_key(folder)
+    keep_unlock_key(folder, api.get("/swarm/unlockkey")["UnlockKey"] if wanted else "")

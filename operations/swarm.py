@@ -25,7 +25,7 @@ from operations.known import converges, known
 from operations.leader import Leader
 from operations.quorum import Quorum, objection_to_remove
 from operations.refusal import OnController, Refused
-from pki.swarm import keep_swarm_id, swarm_id
+from pki.records import keep_swarm_id, swarm_id
 
 SWARM_PORT = 2377
 _SUBNET_SIZE = 24
@@ -103,7 +103,7 @@ def _founder() -> str:
     return next((other.name for other in leader.managers() if other in state.active_hosts), "")
 
 
-def _may_be_elsewhere(remembered: str | None) -> str:
+def _may_be_elsewhere(remembered: str) -> str:
     """Why the cluster's swarm may exist although no manager speaks for it; empty if it does not."""
     for other, seen in leader.readable():
         if seen.membership and seen.membership.inside:

@@ -113,6 +113,8 @@ def certified(issuer: Issuer, identities: Identities) -> Generator[PyinfraComman
         yield place(f"{TLS_FOLDER}/ca.pem", trusted, mode="444")
     if not reason:
         return
+    # While pyinfra only prepares it goes no further than this, and asks nobody for the passphrase of the CA's key.
+    yield StringCommand(f"test -s {TLS_FOLDER}/server.csr")
     try:
         request = x509.load_pem_x509_csr(state.signing_request.encode())
         certificate = authority.sign_server(request, identities)

@@ -27,7 +27,7 @@ class KeyRing:
     def __init__(self, passphrases: Passphrases = ON_TERMINAL) -> None:
         self._passphrases = passphrases
         self._lock = Lock()  # pyinfra has made it one of gevent's
-        self._opened: dict[bytes, PrivateKey | ValueError] = {}
+        self._opened: dict[bytes, PrivateKey | str] = {}  # by the file's content: the key, or why there is none
 
     def __repr__(self) -> str:
         return "KeyRing()"  # pyinfra compares operations by what their arguments look like
@@ -65,10 +65,10 @@ class KeyRing:
                 try:
                     self._opened[content] = _signing(_opened(content, path, self._passphrases), path)
                 except ValueError as error:
-                    self._opened[content] = error
+                    self._opened[content] = str(error)
             found = self._opened[content]
-        if isinstance(found, ValueError):
-            raise ValueError(*found.args)
+        if isinstance(found, str):
+            raise ValueError(found)
         return found
 
 

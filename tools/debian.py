@@ -52,6 +52,7 @@ def needs(engine_answers: bool) -> list[Need]:
             Need("debian-archive-keyring", "signs the virtual Pis' packages"),
         ),
         (Path("/etc/ssl/certs/ca-certificates.crt").exists(), Need("ca-certificates", "lets Go check its downloads")),
+        (has("gpg"), Need("gnupg", "makes the keys with which tests sign packages")),
         (has("ssh"), Need("openssh-client", "reaches the nodes")),
         (importlib.util.find_spec("ensurepip") is not None, Need("python3-venv", "makes .venv")),
         (engine_answers or has("dockerd"), Need("docker.io", "runs the virtual Pis")),
