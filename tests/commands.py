@@ -61,7 +61,8 @@ def nothing_proposed(dry_run: Done) -> bool:
     """Whether the table of changes that pyinfra detected names no host in any row."""
     dry_run.ok()
     table = dry_run.said.partition("Detected changes:")[2].partition("Detected changes may not")[0]
-    rows = [line.split() for line in table.splitlines() if " | " in line]
+    _, _, rows_text = table.partition("Conditional Change")
+    rows = [line.split() for line in rows_text.splitlines() if line.strip()]
     assert rows, dry_run.said
     return all(row[-2:] == ["-", "-"] for row in rows)
 
