@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final, TypeVar
 
@@ -86,6 +86,8 @@ class ClusterSettings:
     prometheus_node: str = _setting(_text)
     overlay_pool: str = _setting(_network)
     autolock: bool = _setting(_flag, False)
+    gateway: str | None = _setting(_optional(_address), None)
+    name_servers: Sequence[str] = _setting(_several(_address), ())
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class HostSettings:
     """What differs from host to host; it belongs into inventory.py."""
 
     address: str = _setting(_address)
+    static: bool = _setting(_flag, False)
     data_path_address: str | None = _setting(_optional(_address), None)
     availability: Availability = _setting(_one_of("active", "pause", "drain"), "active")
     labels: Mapping[str, str] = _setting(_labels, dict)
