@@ -2,9 +2,9 @@
 
 import logging
 
-from pyinfra import state
+from pyinfra.connectors import ssh
 
-from operations.reach import Reach
+from operations.reach import Ssh
 
 # It logs each broken connection with a traceback; pyinfra names the host and the reason in one line.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -14,5 +14,6 @@ REQUIRE_PYINFRA_VERSION = ">=3.10,<4"
 # Raspberry Pi OS lets its first user become root without a password.
 SUDO = True
 
-# A host is where its `address` says.
-state.add_callback_handler(Reach())
+# pyinfra looks its connectors up by name when it reads the inventory. (What it offers before a connection, the
+# callback host_before_connect, can only be asked for by code that runs after all connections are made.)
+ssh.SSHConnector = Ssh

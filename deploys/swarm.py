@@ -8,7 +8,7 @@ from deploys import cluster, docker, host, membership, tls
 this = cluster.read()
 
 membership.checked(cluster=this)
-host.prepare()
+host.prepare(cluster=this)
 tls.certify(cluster=this)
 docker.install()
 tls.trust_registry(cluster=this)

@@ -1,4 +1,4 @@
-"""How a host is on its network: addresses, who is in charge of them, and what it was told about them. One round trip."""
+"""How a host is on its network: its addresses, who is in charge of them, and what that one was told."""
 
 from __future__ import annotations
 

@@ -28,9 +28,7 @@ class EngineError(ValueError):
     """What an engine refuses, in its own words."""
 
 
-def unseen(
-    host: Host, command: StringCommand, text: str = "", seconds: float = _TIMEOUT + 10
-) -> tuple[bool, str]:
+def unseen(host: Host, command: StringCommand, text: str = "", seconds: float = _TIMEOUT + 10) -> tuple[bool, str]:
     """Run a command on a host as pyinfra would, but print nothing of it: whether it succeeded, and what it said.
 
     Args:

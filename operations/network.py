@@ -6,7 +6,6 @@ computer reached the host there: the same host, by its ssh key and by what the t
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
@@ -22,7 +21,7 @@ from operations.api import unseen
 from operations.file import place, placing
 from operations.fixed import Trial, trial
 from operations.known import converges, known
-from operations.reach import Identity, follow, identity, stranger
+from operations.reach import Identity, follow, identity, ssh, stranger
 from operations.refusal import OnController, Refused
 from operations.text import with_block
 
@@ -53,7 +52,7 @@ def fixed(
         # Of a run that was cut off. It ends by itself, and where the host is then is what counts.
         yield OnController("waiting until an earlier change of address has undone itself", lambda: _settled(address))
     state = known(Network)
-    interface = interface_for(state, address, str(host.data.get("ssh_hostname")))
+    interface = interface_for(state, address, _at())
     new = fixed_for(state, interface, address, gateway, name_servers)
     if is_fixed(interface, new, chosen=bool(gateway or name_servers)):
         host.noop("its address is fixed")
@@ -66,6 +65,11 @@ def fixed(
     except ValueError as error:
         raise Refused(str(error)) from error
     yield OnController(f"fixing {new.address} on {interface.name}", lambda: _move(interface, new, steps))
+
+
+def _at() -> str:
+    """Where the host is reached now."""
+    return ssh(host).at
 
 
 def _member() -> str:
@@ -145,14 +149,13 @@ def is_fixed(interface: Interface, new: Fixed, chosen: bool) -> bool:
 
 def _settled(address: str) -> None:
     """Wait for the end of a trial; afterwards the host may be where it was before."""
-    said = str(host.host_data.get("ssh_hostname", address))
-    places = dict.fromkeys([str(host.data.ssh_hostname), said, address])
+    places = dict.fromkeys([_at(), str(host.data.get("ssh_hostname") or address), address])
     if not follow(host, list(places), identity(host), f"! test -e {TRIAL}", _BACK_WITHIN):
         raise ValueError(f"it answers at none of {', '.join(places)}; switch it off and on, then run again")
 
 
 def _move(interface: Interface, new: Fixed, steps: Trial) -> None:
-    who, before, now = identity(host), str(host.data.ssh_hostname), str(new.address.ip)
+    who, before, now = identity(host), _at(), str(new.address.ip)
     if objection := stranger(host, now, who):
         raise ValueError(objection)
     _begin(interface, new, steps)

@@ -9,63 +9,84 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from paramiko import HostKeys, PKey, SSHException
-from pyinfra.api import Host, State, StringCommand
+from pyinfra.api import Host, StringCommand
 from pyinfra.api.exceptions import ConnectError
-from pyinfra.api.state import BaseStateCallback
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient.client import append_hostkey
 
 from operations.api import unseen
 
 _SSH_PORT = 22
-_KNOCK = 3.0  # seconds; a silent address in the same network is known to be silent after as long
+_KNOCK = 3.0  # seconds; for as long an address in the same network is asked for before it counts as silent
 
 
-class Reach(BaseStateCallback):
-    """Before pyinfra connects: a host is where its `address` says, unless `ssh_hostname` says otherwise.
+class Ssh(SSHConnector):
+    """pyinfra's ssh, to where a host is: at its `address`, unless `ssh_hostname` says otherwise.
 
-    With `static` the deploy moves the host from `ssh_hostname` to `address`, so both may be right: the host
-    is at `address` once this computer has met it there, or where nothing else answers.
+    With `static` the deploy moves the host from `ssh_hostname` to `address`, so either may be right. It has
+    moved where this computer has met it at `address`, or where nothing answers at `ssh_hostname` any more.
     """
 
-    @staticmethod
-    def host_before_connect(state: State, host: Host) -> None:
-        del state  # pyinfra's signature
-        address, said = host.data.get("address"), host.data.get("ssh_hostname")
-        if not address or said == address:
-            return
-        if not said or (host.data.get("static") and _has_moved(host, str(said), str(address))):
-            host.data.ssh_hostname = str(address)
+    at = ""
+    """Where the host was reached."""
+
+    def connect(self) -> None:
+        if not self.at:
+            address, said = self.host.data.get("address"), self.data["ssh_hostname"]
+            moves = said and address and said != address and self.host.data.get("static")
+            if moves and self._has_moved(before=said, now=address):
+                said = address
+            self.at = said or address or self.host.name
+        self.data["ssh_hostname"] = self.at
+        super().connect()
+
+    def _has_moved(self, before: str, now: str) -> bool:
+        if not self.answers(now):
+            return False
+        return _known_in(self.data["ssh_known_hosts_file"]).lookup(self.known_as(now)) is not None or not self.answers(
+            before
+        )
+
+    @property
+    def port(self) -> int:
+        return int(self.data["ssh_port"] or _SSH_PORT)
+
+    def known_as(self, address: str) -> str:
+        """The host's name in a file of known hosts if it is at `address`."""
+        return address if self.port == _SSH_PORT else f"[{address}]:{self.port}"
+
+    def answers(self, address: str) -> bool:
+        """Whether anything takes connections there."""
+        try:
+            with socket.create_connection((address, self.port), timeout=_KNOCK):
+                return True
+        except OSError:
+            return False
+
+    def reconnect(self, address: str, who: Identity) -> bool:
+        """Connect there instead, if it is the same host; what is learnt of its key is kept."""
+        name = self.known_as(address)
+        met = who.known.lookup(name) is not None
+        if not met:
+            who.known.add(name, who.key.get_name(), who.key)
+        if self.client:
+            self.client.close()
+        self.disconnect()  # no more than what it remembers of the former connection
+        self.at = address
+        try:
+            self.connect()
+        except ConnectError:
+            if not met:
+                del who.known[name]
+            return False
+        if not met:
+            append_hostkey(self.client, name, who.key)  # type: ignore[no-untyped-call]
+        return True
 
 
-def _has_moved(host: Host, before: str, now: str) -> bool:
-    port = _port(host)
-    if not _answers(now, port):
-        return False
-    return _known_by(host).lookup(_known_as(now, port)) is not None or not _answers(before, port)
-
-
-def _port(host: Host) -> int:
-    return int(host.data.get("ssh_port") or _SSH_PORT)
-
-
-def _answers(address: str, port: int) -> bool:
+def _known_in(path: str | None) -> HostKeys:
     try:
-        with socket.create_connection((address, port), timeout=_KNOCK):
-            return True
-    except OSError:
-        return False
-
-
-def _known_as(address: str, port: int) -> str:
-    """A host's name in a file of known hosts."""
-    return address if port == _SSH_PORT else f"[{address}]:{port}"
-
-
-def _known_by(host: Host) -> HostKeys:
-    path = Path(host.data.get("ssh_known_hosts_file") or "~/.ssh/known_hosts").expanduser()
-    try:
-        return HostKeys(str(path))
+        return HostKeys(str(Path(path or "~/.ssh/known_hosts").expanduser()))
     except (OSError, SSHException):
         return HostKeys()
 
@@ -80,29 +101,35 @@ class Identity:
     """What this computer knows of other addresses; all of pyinfra's connections share it."""
 
 
+def ssh(host: Host) -> Ssh:
+    """A host's connection.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if isinstance(host.connector, Ssh):
+        return host.connector
+    raise ValueError(f"{host.name} is not reached by ssh, so it cannot be followed to another address")
+
+
 def identity(host: Host) -> Identity:
     """Who is at the other end of a host's connection.
 
     Raises:
         ValueError: it is no ssh connection, or it is closed.
     """
-    client = _connector(host).client
+    client = ssh(host).client
     transport = client.get_transport() if client else None
     if client is None or transport is None or not transport.is_active():
         raise ValueError(f"the connection to {host.name} is closed; run again")
     return Identity(transport.get_remote_server_key(), client.get_host_keys())
 
 
-def _connector(host: Host) -> SSHConnector:
-    if isinstance(host.connector, SSHConnector):
-        return host.connector
-    raise ValueError(f"{host.name} is not reached by ssh, so it cannot be followed to another address")
-
-
 def stranger(host: Host, address: str, who: Identity) -> str:
     """Why ssh would not believe that this host is at `address`; empty where it would."""
-    name = _known_as(address, _port(host))
-    if (who.known.lookup(name) or {}).get(who.key.get_name(), who.key) == who.key:
+    name = ssh(host).known_as(address)
+    known = who.known.lookup(name)
+    if known is None or known.get(who.key.get_name(), who.key) == who.key:
         return ""
     return (
         f"this computer knows another machine at {address} by its ssh key; if that one is gone,"
@@ -116,35 +143,15 @@ def follow(host: Host, addresses: Sequence[str], who: Identity, proof: str, seco
     Args:
         proof: shell that succeeds there once the host is ready for us.
     """
-    deadline = monotonic() + seconds
+    connection, deadline = ssh(host), monotonic() + seconds
     while monotonic() < deadline:
         for address in addresses:
-            if _answers(address, _port(host)) and _connect(host, address, who) and _proves(host, proof):
+            if connection.answers(address) and connection.reconnect(address, who) and _proves(host, proof):
                 host.connected = True
                 return True
         sleep(1)
     host.connected = False
     return False
-
-
-def _connect(host: Host, address: str, who: Identity) -> bool:
-    connector, name = _connector(host), _known_as(address, _port(host))
-    met = who.known.lookup(name) is not None
-    if not met:
-        who.known.add(name, who.key.get_name(), who.key)
-    host.data.ssh_hostname = address
-    if connector.client:
-        connector.client.close()
-    connector.disconnect()  # no more than what it remembers of the former connection
-    try:
-        connector.connect()
-    except ConnectError:
-        if not met:
-            del who.known[name]
-        return False
-    if not met:
-        append_hostkey(connector.client, name, who.key)
-    return True
 
 
 def _proves(host: Host, proof: str) -> bool:
