@@ -164,7 +164,7 @@ def _reboot() -> None:
     )
     if not done:
         raise ValueError(said)
-    if not follow(host, [address], who, f"! test -e {_REBOOTING}", _BACK_WITHIN):
+    if not follow(host, {address: f"! test -e {_REBOOTING}"}, who, _BACK_WITHIN):
         raise ValueError(f"it is not back at {address} after {_BACK_WITHIN} s; look at its power and its card")
     clear_askpass_cache(host)  # what pyinfra left in /tmp for sudo is gone
     forget(host, *PARTS)

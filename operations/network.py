@@ -28,7 +28,8 @@ from operations.text import with_block
 _UNDO_AFTER = 60  # seconds from when the host begins to change
 _REACHED_WITHIN = 50.0  # so that there is time left to say so
 _BACK_WITHIN = 120.0
-_SAID = f"{TRIAL}.said"
+_FAILURE = f"{TRIAL}.failure"  # what the host said as it gave up
+_TRIED, _OVER = f"test -e {TRIAL}/tried", f"! test -e {TRIAL}"
 _UNDO_UNIT, _ATTEMPT_UNIT = "pishelf-address-undo", "pishelf-address-attempt"
 
 DOCKERS_INTERFACES: Final = ("veth*", "docker*", "br-*", "vxlan*", "ov-*")
@@ -149,8 +150,8 @@ def is_fixed(interface: Interface, new: Fixed, chosen: bool) -> bool:
 
 def _settled(address: str) -> None:
     """Wait for the end of a trial; afterwards the host may be where it was before."""
-    places = dict.fromkeys([_at(), str(host.data.get("ssh_hostname") or address), address])
-    if not follow(host, list(places), identity(host), f"! test -e {TRIAL}", _BACK_WITHIN):
+    places = [_at(), str(host.data.get("ssh_hostname") or address), address]
+    if not follow(host, dict.fromkeys(places, _OVER), identity(host), _BACK_WITHIN):
         raise ValueError(f"it answers at none of {', '.join(places)}; switch it off and on, then run again")
 
 
@@ -158,30 +159,26 @@ def _move(interface: Interface, new: Fixed, steps: Trial) -> None:
     who, before, now = identity(host), _at(), str(new.address.ip)
     if objection := stranger(host, now, who):
         raise ValueError(objection)
-    _begin(interface, new, steps)
-    why = f"it was not reached there within a minute (gateway {new.gateway or 'none'})"
-    if follow(host, [now], who, f"test -e {TRIAL}/tried", _REACHED_WITHIN):
-        done, said = unseen(host, StringCommand(f"sh {TRIAL}/keep"))
-        if done:
-            return
-        why = f"it was reached there, but could not keep it: {said}"
-    raise ValueError(f"{why}; {_back(who, before)}")
-
-
-def _begin(interface: Interface, new: Fixed, steps: Trial) -> None:
     done, said = unseen(host, StringCommand(begin_script(interface, new, steps)))
     if not done:
         raise ValueError(said or "the host does not say why not")
+    proofs = {now: _TRIED, before: _OVER} if now != before else {now: f"{_TRIED} || {_OVER}"}
+    if follow(host, proofs, who, _REACHED_WITHIN) == now and unseen(host, StringCommand(f"sh {TRIAL}/keep"))[0]:
+        return
+    raise ValueError(_back(who, before))
 
 
 def _back(who: Identity, before: str) -> str:
     """Wait for a host whose trial failed, and say how that ended."""
-    if not follow(host, [before], who, f"! test -e {TRIAL}", _BACK_WITHIN):
-        return f"and it is not back at {before} yet; switch it off and on, which takes back what was not confirmed"
-    _, said = unseen(host, StringCommand(f"cat {_SAID} 2>/dev/null || true"))
-    words = f" The host said: {said.strip()}." if said.strip() else ""
+    if not follow(host, {before: _OVER}, who, _BACK_WITHIN):
+        return (
+            f"it was not reached there, and is not back at {before} yet; switch it off and on, which takes back what"
+            " was not confirmed"
+        )
+    _, said = unseen(host, StringCommand(f"cat {_FAILURE} || true"))
+    why = " ".join(said.split()) or "it was not reached there within a minute"
     return (
-        f"it is back at {before}, as it was.{words} Mend `address` in the inventory, or `gateway` in"
+        f"{why}; so it is back at {before}, and nothing was changed. Mend `address` in the inventory, or `gateway` in"
         " group_data/all.py, then run again"
     )
 
@@ -193,9 +190,9 @@ def begin_script(interface: Interface, new: Fixed, steps: Trial) -> str:
         [
             "set -e",
             _unless_taken(interface, address) if address not in {one.ip for one in interface.addresses} else "",
-            f"rm -rf {TRIAL} {_SAID}",
+            f"rm -rf {TRIAL} {_FAILURE}",
             f"mkdir -p -m 700 {TRIAL}",
-            placing(f"{TRIAL}/attempt", _attempt_script(steps)),
+            placing(f"{TRIAL}/attempt", _attempt_script(interface, new, steps)),
             placing(f"{TRIAL}/keep", _keep_script(steps)),
             placing(f"{TRIAL}/undo", _undo_script(steps)),
             f"touch {TRIAL}/armed",
@@ -209,25 +206,44 @@ def begin_script(interface: Interface, new: Fixed, steps: Trial) -> str:
 
 def _unless_taken(interface: Interface, address: IPv4Address) -> str:
     """Shell that ends with an error where another machine answers for the address."""
-    asked = f"to {address} dev {interface.name}"
     return (
-        f"ip -4 neigh flush {asked} 2>/dev/null || true\n"
-        f"ping -c 1 -W 1 {address} >/dev/null 2>&1 || true\n"
-        f"other=$(ip -4 neigh show {asked} nud reachable | sed -n 's/.*lladdr \\([^ ]*\\).*/\\1/p')\n"
+        f"other=$({_hardware_of(interface, address)})\n"
         f'if test -n "$other"; then echo "another machine, $other, has {address}; choose another address, or switch'
         ' that one off; then run again" >&2; exit 1; fi'
     )
 
 
-def _attempt_script(steps: Trial) -> str:
-    return f"sleep 1\n{{ {steps.attempt} && touch {TRIAL}/tried; }} > {_SAID} 2>&1 || sh {TRIAL}/undo\n"
+def _hardware_of(interface: Interface, address: IPv4Address) -> str:
+    """Shell that prints who answers for an address in the host's own network, also where that one hears no ping."""
+    asked = f"to {address} dev {interface.name}"
+    return (
+        f"ip -4 neigh flush {asked} 2>/dev/null || true; ping -c 1 -W 1 {address} >/dev/null 2>&1 || true;"
+        f" ip -4 neigh show {asked} nud reachable | sed -n 's/.*lladdr \\([^ ]*\\).*/\\1/p'"
+    )
+
+
+def _attempt_script(interface: Interface, new: Fixed, steps: Trial) -> str:
+    outside = f" && {_gateway_answers(interface, new.gateway)}" if new.gateway else ""
+    return (
+        f"sleep 1\nif {{ {steps.attempt}{outside}; }} 2> {TRIAL}/said >/dev/null; then touch {TRIAL}/tried\n"
+        f"else mv {TRIAL}/said {_FAILURE}; sh {TRIAL}/undo; fi\n"
+    )
+
+
+def _gateway_answers(interface: Interface, gateway: IPv4Address) -> str:
+    """Shell that fails, and says so, where nobody answers for the gateway's address."""
+    return (
+        "{ answered=; command -v ping >/dev/null || answered=unasked;"
+        f' for second in $(seq 10); do test "$answered" && break; answered=$({_hardware_of(interface, gateway)}); done;'
+        f' test "$answered" || {{ echo "the gateway {gateway} does not answer" >&2; false; }}; }}'
+    )
 
 
 # Whoever renames `armed` decides; the other one finds it gone.
 def _keep_script(steps: Trial) -> str:
     return (
         f"mv {TRIAL}/armed {TRIAL}/kept || {{ echo 'its minute was over' >&2; exit 1; }}\n"
-        f"if {{ {steps.keep}; }}; then rm -rf {TRIAL} {_SAID}; systemctl stop {_UNDO_UNIT}.timer\n"
+        f"if {{ {steps.keep}; }}; then rm -rf {TRIAL}; systemctl stop {_UNDO_UNIT}.timer\n"
         f"else mv {TRIAL}/kept {TRIAL}/armed; exit 1; fi\n"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -137,21 +137,21 @@ def stranger(host: Host, address: str, who: Identity) -> str:
     )
 
 
-def follow(host: Host, addresses: Sequence[str], who: Identity, proof: str, seconds: float) -> bool:
-    """Connect to a host at the first of `addresses` where it is, and stay there; whether that succeeded in time.
+def follow(host: Host, proofs: Mapping[str, str], who: Identity, seconds: float) -> str:
+    """Connect to a host where it is now, and stay there: the address, or empty where that did not succeed in time.
 
     Args:
-        proof: shell that succeeds there once the host is ready for us.
+        proofs: by address, in the order to try, shell that succeeds there once the host is ready for us.
     """
     connection, deadline = ssh(host), monotonic() + seconds
     while monotonic() < deadline:
-        for address in addresses:
+        for address, proof in proofs.items():
             if connection.answers(address) and connection.reconnect(address, who) and _proves(host, proof):
                 host.connected = True
-                return True
+                return address
         sleep(1)
     host.connected = False
-    return False
+    return ""
 
 
 def _proves(host: Host, proof: str) -> bool:
