@@ -5,13 +5,27 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
+from deploys.cluster import Cluster
 from operations import host as hosts
+from operations import network
 
 
 @deploy("Host")
-def prepare() -> None:
-    """Name, clock and memory limits; a reboot where the kernel has to start anew."""
-    hosts.named(name="Name the host", hostname=host.name)
+def prepare(cluster: Cluster) -> None:
+    """Address, name, clock, and what the kernel has to do; a reboot where it has to start anew."""
+    mine = cluster.hosts[host.name]
+    network.fixed(
+        name="Fix the address",
+        wanted=mine.static,
+        address=mine.address,
+        gateway=cluster.settings.gateway,
+        name_servers=cluster.settings.name_servers,
+    )
+    network.dockers_left_alone(name="Leave Docker's interfaces alone")
+    hosts.named(
+        name="Name the host", hostname=host.name, nodes={name: one.address for name, one in cluster.hosts.items()}
+    )
     hosts.on_time(name="Keep the clock right")
+    hosts.modules_loaded(name="Load kernel modules")
     hosts.memory_cgroup(name="Count memory")
     hosts.rebooted(name="Reboot where the kernel needs it", _serial=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final, TypeVar
 
@@ -113,6 +113,8 @@ class ClusterSettings:
     # Docker's own key, as Docker publishes its fingerprint.
     engine_key_fingerprint: str = _setting(_fingerprint, "9DC858229FC7DD38854AE2D88D81803C0EBFCD88")
     engine_hardening: bool = _setting(_flag, True)
+    gateway: str | None = _setting(_optional(_address), None)
+    name_servers: Sequence[str] = _setting(_several(_address), ())
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class HostSettings:
     """What differs from host to host; it belongs into inventory.py."""
 
     address: str = _setting(_address)
+    static: bool = _setting(_flag, False)
     data_path_address: str | None = _setting(_optional(_address), None)
     availability: Availability = _setting(_one_of("active", "pause", "drain"), "active")
     labels: Mapping[str, str] = _setting(_labels, dict)

@@ -9,7 +9,7 @@ this = cluster.read()
 issuer = cluster.issuer(this)
 
 membership.checked(cluster=this)
-host.prepare()
+host.prepare(cluster=this)
 tls.certify(cluster=this, issuer=issuer)
 docker.install(cluster=this)
 tls.trust_registry(cluster=this, issuer=issuer)

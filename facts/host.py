@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from facts.part import Part
+
+MODULES: Final = ("overlay", "br_netfilter", "vxlan", "ip_vs", "ip_vs_rr", "xt_ipvs")
+"""What the engine needs of the kernel for images, overlay networks and a swarm's published ports."""
+MODULES_FILE: Final = "/etc/modules-load.d/pishelf.conf"
+HOSTS_TEMPLATE: Final = "/etc/cloud/templates/hosts.debian.tmpl"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class HostState:
 
     hostname: str
     hosts_file: str
+    hosts_template: str
+    """What cloud-init makes the hosts file of at each boot, where it does; empty elsewhere."""
     machine: str
     """The kernel's word for the processor, e.g. `aarch64`."""
     architecture: str
@@ -38,6 +45,10 @@ class HostState:
     ipvs: bool
     """Whether the kernel can route a swarm's published ports (IPVS); without it ingress ports and
     virtual addresses do not answer. Source: moby/moby#49505."""
+    modules: tuple[str, ...]
+    """Those of `MODULES` that the running kernel has, built in or to be loaded."""
+    loaded_at_boot: str
+    """Our list of modules for the next boot."""
     memory_cgroup: bool
     cmdline_path: str
     """Where a Raspberry Pi's firmware reads the kernel's command line; empty on other machines."""
@@ -64,6 +75,7 @@ class Host(Part[HostState]):
     questions: ClassVar[Mapping[str, str]] = {
         "hostname": "cat /proc/sys/kernel/hostname",
         "hosts": "cat /etc/hosts",
+        "hosts_template": f"grep -q manage_etc_hosts /etc/hosts && cat {HOSTS_TEMPLATE}",
         "machine": "uname -m",
         "architecture": "dpkg --print-architecture",
         "time": "date +%s.%N",
@@ -71,6 +83,8 @@ class Host(Part[HostState]):
         "container": "systemd-detect-virt --container --quiet && echo yes",
         # The module may be built in, loaded, or there to be loaded; only trying tells.
         "ipvs": "modprobe ip_vs; test -e /proc/net/ip_vs && echo yes",
+        "modules": f"modinfo -F name {' '.join(MODULES)}",
+        "loaded_at_boot": f"cat {MODULES_FILE}",
         "memory": "grep -qw memory /sys/fs/cgroup/cgroup.controllers || test -d /sys/fs/cgroup/memory && echo yes",
         "cmdline_path": "for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do"
         ' if test -f "$file"; then echo "$file"; break; fi; done',
@@ -83,10 +97,13 @@ class Host(Part[HostState]):
         return HostState(
             hostname=found["hostname"].strip(),
             hosts_file=found["hosts"],
+            hosts_template=found["hosts_template"],
             machine=found["machine"].strip(),
             architecture=found["architecture"].strip(),
             clock=_clock(found),
             ipvs=found["ipvs"].strip() == "yes",
+            modules=tuple(name for name in MODULES if name in found["modules"].split()),
+            loaded_at_boot=found["loaded_at_boot"],
             memory_cgroup=found["memory"].strip() == "yes",
             cmdline_path=found["cmdline_path"].strip(),
             cmdline=found["cmdline"].strip(),

@@ -28,18 +28,19 @@ class EngineError(ValueError):
     """What an engine refuses, in its own words."""
 
 
-def unseen(host: Host, command: StringCommand, text: str = "") -> tuple[bool, str]:
+def unseen(host: Host, command: StringCommand, text: str = "", seconds: float = _TIMEOUT + 10) -> tuple[bool, str]:
     """Run a command on a host as pyinfra would, but print nothing of it: whether it succeeded, and what it said.
 
     Args:
         text: its standard input.
+        seconds: how long it may take.
 
     Raises:
         ValueError: the host does not answer.
     """
     arguments, _ = pop_global_arguments(host.state, host, {})
     connector = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    connector |= {"_timeout": _TIMEOUT + 10, "_stdin": text or None}
+    connector |= {"_timeout": seconds, "_stdin": text or None}
     try:
         done, output = host.run_shell_command(command, print_output=False, print_input=False, **connector)
     except (OSError, TimeoutError, SSHException) as error:

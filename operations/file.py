@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from pyinfra.api import QuoteString, StringCommand
+import shlex
+from pathlib import PurePosixPath
+
+from pyinfra.api import StringCommand
 
 
 def place(path: str, content: str, mode: str = "644") -> StringCommand:
     """The command that writes `content` to `path`; it shows in argv, so it must not be a secret."""
+    return StringCommand(placing(path, content, mode))
+
+
+def placing(path: str, content: str, mode: str = "644") -> str:
+    """As `place`, as shell for a longer script."""
     new = f"{path}.new"
-    return StringCommand(
-        f"mkdir -p $(dirname {path}) && printf %s",
-        QuoteString(content),
-        f"> {new} && {_settle(new, path, mode)}",
-    )
+    folder = PurePosixPath(path).parent
+    return f"mkdir -p {folder} && printf %s {shlex.quote(content)} > {new} && {_settle(new, path, mode)}"
 
 
 def place_unseen(path: str, content: str, mode: str = "600") -> StringCommand:

@@ -3,47 +3,72 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+import shlex
+import time
+from collections.abc import Generator, Mapping
 
-from pyinfra import host
+from pyinfra import host, inventory
 from pyinfra.api import QuoteString, StringCommand
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.operations import server
+from pyinfra.connectors.util import clear_askpass_cache
 
-from facts.host import Host
-from operations.file import place
-from operations.known import PARTS, converges, known
-from operations.refusal import Refused
+from facts.host import HOSTS_TEMPLATE, MODULES, MODULES_FILE, Host, HostState
+from facts.swarm import Swarm, SwarmNode
+from operations import leader
+from operations.api import unseen
+from operations.file import place, placing
+from operations.known import PARTS, converges, forget, known
+from operations.quorum import objection_to_stop
+from operations.reach import follow, identity, ssh
+from operations.refusal import OnController, Refused
+from operations.text import with_block
 
 _FLAG = "cgroup_enable=memory"
+_REBOOTING = "/run/pishelf-rebooting"
+_BACK_WITHIN = 300  # seconds; a Pi with a slow card takes two minutes
 # Certificates are backdated by an hour; a clock further off than this is not the network's delay.
 _TOLERATED = 60.0
 _PATIENCE = 60
 
 
 @converges(Host)
-def named(hostname: str) -> Generator[PyinfraCommand, None, None]:
-    """Give the host its name, and resolve that name on the host itself."""
+def named(hostname: str, nodes: Mapping[str, str]) -> Generator[PyinfraCommand, None, None]:
+    """Give the host its name, and have it find itself and the cluster's other nodes by theirs.
+
+    Args:
+        nodes: address by name, of all nodes; without any, what an earlier run wrote of them goes.
+    """
     state = known(Host)
-    hosts_file = _with_own_name(state.hosts_file, hostname)
-    if state.hostname == hostname and state.hosts_file == hosts_file:
-        host.noop("already has its name")
+    others = {name: address for name, address in nodes.items() if name != hostname}
+    hosts_file = _hosts_file(state.hosts_file, hostname, others)
+    template = _hosts_file(state.hosts_template, hostname, others) if state.hosts_template else ""
+    if (state.hostname, state.hosts_file, state.hosts_template) == (hostname, hosts_file, template):
+        host.noop("already has its name, and knows the others")
         return
     if state.hosts_file != hosts_file:
-        # In place: where /etc/hosts is a mount of its own, as in a container, it cannot be replaced.
-        yield StringCommand("printf '%s\\n'", QuoteString(hosts_file), "> /etc/hosts")
+        content = f"{hosts_file}\n"
+        # Where it is a mount of its own, as in a container, nothing can be renamed onto it.
+        yield StringCommand(
+            f"if mountpoint -q /etc/hosts; then printf %s {shlex.quote(content)} > /etc/hosts;"
+            f" else {placing('/etc/hosts', content)}; fi"
+        )
+    if state.hosts_template != template:
+        yield place(HOSTS_TEMPLATE, template + "\n")
     if state.hostname != hostname:
         yield StringCommand("hostnamectl set-hostname", QuoteString(hostname))
 
 
-def _with_own_name(hosts_file: str, name: str) -> str:
-    """A hosts file in which 127.0.1.1 is `name`, Debian's way; source: Debian reference, 5.1.1."""
-    own = f"127.0.1.1\t{name}"
-    lines = hosts_file.splitlines()
+def _hosts_file(text: str, hostname: str, others: Mapping[str, str]) -> str:
+    """A hosts file in which 127.0.1.1 is the host itself, and in a block of ours the others are.
+
+    Source: Debian reference, 5.1.1.
+    """
+    own = f"127.0.1.1\t{hostname}"
+    lines = text.splitlines()
     at = [number for number, line in enumerate(lines) if re.match(r"127\.0\.1\.1\s", line)]
-    if not at:
-        return "\n".join([*lines, own])
-    return "\n".join(own if number == at[0] else line for number, line in enumerate(lines) if number not in at[1:])
+    lines = [own if number == at[0] else line for number, line in enumerate(lines) if number not in at[1:]]
+    named = "\n".join(lines if at else [*lines, own])
+    return with_block(named, [f"{address}\t{name}" for name, address in sorted(others.items())])
 
 
 @converges(Host)
@@ -67,23 +92,96 @@ def on_time() -> Generator[PyinfraCommand, None, None]:
 
 
 @converges(Host)
+def modules_loaded() -> Generator[PyinfraCommand, None, None]:
+    """Load the kernel modules that the engine needs, now and at each boot, as far as the kernel has them."""
+    state = known(Host)
+    before = state.loaded_at_boot.split()
+    # A kernel that was upgraded and does not run yet has no modules to show: what was there once stays listed.
+    wanted = [name for name in MODULES if name in state.modules or name in before]
+    if wanted == before:
+        host.noop("loaded at boot")
+        return
+    yield place(MODULES_FILE, "".join(f"{name}\n" for name in wanted))
+    # One that cannot be loaded now, as in a container, is the doctor's to name: the engine tries again by itself.
+    yield StringCommand(f"for name in {' '.join(wanted)}; do modprobe --quiet $name || true; done")
+
+
+@converges(Host)
 def memory_cgroup() -> Generator[PyinfraCommand, None, None]:
     """Have the kernel count memory, which a Raspberry Pi's firmware turns off.
 
     Without it a service's memory limit is silently ignored. Source: RPi-Distro/pi-gen#917.
     """
     state = known(Host)
-    if state.memory_cgroup or not state.cmdline_path or _FLAG in state.cmdline.split():
+    if not lacks_flag(state):
         host.noop("memory is counted, or its flag is set")
         return
-    yield place(state.cmdline_path, f"{state.cmdline} {_FLAG}\n", mode="755")
+    yield place(state.cmdline_path, with_flag(state.cmdline) + "\n", mode="755")
+
+
+def lacks_flag(state: HostState) -> bool:
+    """Whether the kernel does not count memory, and its command line is a file in which it was not asked to yet."""
+    return not state.memory_cgroup and bool(state.cmdline_path) and _FLAG not in state.cmdline.split()
+
+
+def with_flag(cmdline: str) -> str:
+    """The kernel's command line with the flag at its end, where it wins; the firmware reads the first line only."""
+    first, *rest = cmdline.split("\n")
+    return "\n".join([f"{first.rstrip()} {_FLAG}".lstrip(), *rest])
+
+
+def needs_reboot(state: HostState) -> bool:
+    """Whether a flag that the command line has is not yet the running kernel's, which does not count memory."""
+    return not state.memory_cgroup and _FLAG in state.cmdline.split() and _FLAG not in state.booted_with.split()
 
 
 @converges(*PARTS)
 def rebooted() -> Generator[PyinfraCommand, None, None]:
-    """Reboot a host whose kernel does not yet run with the flag that its command line has."""
-    state = known(Host)
-    if state.memory_cgroup or _FLAG not in state.cmdline.split() or _FLAG in state.booted_with.split():
+    """Reboot a host whose kernel has to start anew, and wait until it is back and its swarm takes it for ready.
+
+    Run it `_serial`: then the next host starts only after that.
+    """
+    if not needs_reboot(known(Host)):
         host.noop("runs with its command line")
         return
-    yield from server.reboot._inner(delay=5, reboot_timeout=300)
+    membership = known(Swarm).membership
+    node_id = membership.node_id if membership and membership.inside else ""
+    if node_id:
+        nodes = leader.required("rebooting, so that the kernel counts memory").nodes
+        if objection := objection_to_stop(nodes.values(), node_id):
+            raise Refused(f"rebooting, so that the kernel counts memory: {objection}; bring the others back, run again")
+    yield OnController("rebooting", _reboot)
+    if node_id:
+        yield OnController("waiting until the swarm takes it for ready", lambda: _await_ready(node_id))
+
+
+def _reboot() -> None:
+    who, address = identity(host), ssh(host).at
+    # The mark goes with /run. The uptime would not do: in a container it is another machine's.
+    done, said = unseen(
+        host,
+        StringCommand(f"touch {_REBOOTING} && systemd-run --quiet --collect --on-active=1 systemctl reboot"),
+    )
+    if not done:
+        raise ValueError(said)
+    if not follow(host, {address: f"! test -e {_REBOOTING}"}, who, _BACK_WITHIN):
+        raise ValueError(f"it is not back at {address} after {_BACK_WITHIN} s; look at its power and its card")
+    clear_askpass_cache(host)  # what pyinfra left in /tmp for sudo is gone
+    forget(host, *PARTS)
+    if not known(Host).memory_cgroup:
+        raise ValueError(f"its kernel still does not count memory, although it was started with {_FLAG}; upgrade it")
+
+
+def _await_ready(node_id: str) -> None:
+    deadline = time.monotonic() + _BACK_WITHIN
+    node: SwarmNode | None = None
+    while time.monotonic() < deadline:
+        for other in inventory:
+            forget(other, Swarm)
+        there = leader.find(besides=host.name) or leader.find()
+        node = there.nodes.get(node_id) if there else None
+        if node and node.state == "ready" and (node.role == "worker" or node.reachable):
+            return
+        time.sleep(1)
+    seen = f"is {node.state}" if node else "has no manager that answers"
+    raise ValueError(f"it {seen} after {_BACK_WITHIN} s; look at `journalctl -u docker` on {host.name}")

@@ -1,0 +1,161 @@
+"""Where a host is reached, now and after its address has changed; it stays the host with the same ssh key."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from paramiko import HostKeys, PKey, SSHException
+from pyinfra.api import Host, StringCommand
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient.client import append_hostkey
+
+from operations.api import unseen
+
+_SSH_PORT = 22
+_KNOCK = 3.0  # seconds; for as long an address in the same network is asked for before it counts as silent
+
+
+class Ssh(SSHConnector):
+    """pyinfra's ssh, to where a host is: at its `address`, unless `ssh_hostname` says otherwise.
+
+    With `static` the deploy moves the host from `ssh_hostname` to `address`, so either may be right. It has
+    moved where this computer has met it at `address`, or where nothing answers at `ssh_hostname` any more.
+    """
+
+    at = ""
+    """Where the host was reached."""
+
+    def connect(self) -> None:
+        if not self.at:
+            address, said = self.host.data.get("address"), self.data["ssh_hostname"]
+            moves = said and address and said != address and self.host.data.get("static")
+            if moves and self._has_moved(before=said, now=address):
+                said = address
+            self.at = said or address or self.host.name
+        self.data["ssh_hostname"] = self.at
+        super().connect()
+
+    def _has_moved(self, before: str, now: str) -> bool:
+        if not self.answers(now):
+            return False
+        return _known_in(self.data["ssh_known_hosts_file"]).lookup(self.known_as(now)) is not None or not self.answers(
+            before
+        )
+
+    @property
+    def port(self) -> int:
+        return int(self.data["ssh_port"] or _SSH_PORT)
+
+    def known_as(self, address: str) -> str:
+        """The host's name in a file of known hosts if it is at `address`."""
+        return address if self.port == _SSH_PORT else f"[{address}]:{self.port}"
+
+    def answers(self, address: str) -> bool:
+        """Whether anything takes connections there."""
+        try:
+            with socket.create_connection((address, self.port), timeout=_KNOCK):
+                return True
+        except OSError:
+            return False
+
+    def reconnect(self, address: str, who: Identity) -> bool:
+        """Connect there instead, if it is the same host; what is learnt of its key is kept."""
+        name = self.known_as(address)
+        met = who.known.lookup(name) is not None
+        if not met:
+            who.known.add(name, who.key.get_name(), who.key)
+        if self.client:
+            self.client.close()
+        self.disconnect()  # no more than what it remembers of the former connection
+        self.at = address
+        try:
+            self.connect()
+        except ConnectError:
+            if not met:
+                del who.known[name]
+            return False
+        if not met:
+            append_hostkey(self.client, name, who.key)  # type: ignore[no-untyped-call]
+        return True
+
+
+def _known_in(path: str | None) -> HostKeys:
+    try:
+        return HostKeys(str(Path(path or "~/.ssh/known_hosts").expanduser()))
+    except (OSError, SSHException):
+        return HostKeys()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """By what a host is known again wherever it answers."""
+
+    key: PKey
+    """The one with which its ssh server proved itself."""
+    known: HostKeys
+    """What this computer knows of other addresses; all of pyinfra's connections share it."""
+
+
+def ssh(host: Host) -> Ssh:
+    """A host's connection.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if isinstance(host.connector, Ssh):
+        return host.connector
+    raise ValueError(f"{host.name} is not reached by ssh, so it cannot be followed to another address")
+
+
+def identity(host: Host) -> Identity:
+    """Who is at the other end of a host's connection.
+
+    Raises:
+        ValueError: it is no ssh connection, or it is closed.
+    """
+    client = ssh(host).client
+    transport = client.get_transport() if client else None
+    if client is None or transport is None or not transport.is_active():
+        raise ValueError(f"the connection to {host.name} is closed; run again")
+    return Identity(transport.get_remote_server_key(), client.get_host_keys())
+
+
+def stranger(host: Host, address: str, who: Identity) -> str:
+    """Why ssh would not believe that this host is at `address`; empty where it would."""
+    name = ssh(host).known_as(address)
+    known = who.known.lookup(name)
+    if known is None or known.get(who.key.get_name(), who.key) == who.key:
+        return ""
+    return (
+        f"this computer knows another machine at {address} by its ssh key; if that one is gone,"
+        f" `ssh-keygen -R {name}`, then run again"
+    )
+
+
+def follow(host: Host, proofs: Mapping[str, str], who: Identity, seconds: float) -> str:
+    """Connect to a host where it is now, and stay there: the address, or empty where that did not succeed in time.
+
+    Args:
+        proofs: by address, in the order to try, shell that succeeds there once the host is ready for us.
+    """
+    connection, deadline = ssh(host), monotonic() + seconds
+    while monotonic() < deadline:
+        for address, proof in proofs.items():
+            if connection.answers(address) and connection.reconnect(address, who) and _proves(host, proof):
+                host.connected = True
+                return address
+        sleep(1)
+    host.connected = False
+    return ""
+
+
+def _proves(host: Host, proof: str) -> bool:
+    try:
+        return unseen(host, StringCommand(proof), seconds=10)[0]
+    except ValueError:
+        return False
