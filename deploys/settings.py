@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final, TypeVar
@@ -42,6 +43,12 @@ def _network(name: str, value: object) -> str:
         return str(ipaddress.IPv4Network(value))
     except ValueError as error:
         raise DeployError(f"{name} = {value!r} is not a network such as '10.201.0.0/16': {error}") from None
+
+
+def _server(name: str, value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9.:-]+", value):
+        return value
+    raise DeployError(f"{name}: {value!r} is not the name or the address of a server, e.g. 'pool.ntp.org'")
 
 
 def _one_of(*choices: str) -> Parse:
@@ -86,6 +93,9 @@ class ClusterSettings:
     prometheus_node: str = _setting(_text)
     overlay_pool: str = _setting(_network)
     autolock: bool = _setting(_flag, False)
+    firewall: bool = _setting(_flag, True)
+    api_networks: tuple[str, ...] | None = _setting(_optional(_several(_network)), None)
+    time_servers: tuple[str, ...] = _setting(_several(_server), ())
 
 
 @dataclass(frozen=True)
