@@ -14,10 +14,11 @@ TABLE = "inet pishelf"
 RULES = "/etc/pishelf/firewall.nft"
 UNIT = "pishelf-firewall.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+DROP_IN = "/etc/systemd/system/nftables.service.d/pishelf.conf"
 # Written when the rules are loaded: a hash of the files, and of the table as the kernel has it, whose
 # handles change with every edit.
 SEAL = "/run/pishelf-firewall"
-SEALED = f"{{ cat {RULES} {UNIT_FILE}; nft --handle --stateless list table {TABLE}; }} | sha256sum"
+SEALED = f"{{ cat {RULES} {UNIT_FILE} {DROP_IN}; nft --handle --stateless list table {TABLE}; }} | sha256sum"
 
 _TABLE_IS = (
     f"if {SEALED} | cmp --silent - {SEAL}; then echo as written;"
@@ -46,7 +47,7 @@ class Route:
         """
         network, *words = line.split()
         said = dict(pairwise(words))
-        if "via" in said or "dev" not in said or network == "default":
+        if "via" in said or "dev" not in said or not network[0].isdigit():
             return None
         return cls(ipaddress.IPv4Network(network), said.get("src", ""), int(said.get("metric", "0")))
 
@@ -55,16 +56,14 @@ class Route:
 class FirewallState:
     """The firewall of our own, and what has to be known to make one."""
 
-    rules: str
-    """The file that makes the table; empty where there is none."""
-    unit: str
-    """The unit that loads it."""
+    files: Mapping[str, str]
+    """The content of `RULES`, `UNIT_FILE` and `DROP_IN`, each empty where there is none."""
     enabled: bool
     """Whether it is loaded at every start."""
     table: bool
     """Whether the kernel has the table, whatever is in it."""
     loaded: bool
-    """Whether the table is what the file says."""
+    """Whether the table is what the files say."""
     controller: str
     """The address that this host sees the controller come from; empty where it cannot tell."""
     routes: tuple[Route, ...]
@@ -90,6 +89,7 @@ class Firewall(Part[FirewallState]):
     questions: ClassVar[Mapping[str, str]] = {
         "rules": f"cat {RULES}",
         "unit": f"cat {UNIT_FILE}",
+        "drop_in": f"cat {DROP_IN}",
         "enabled": f"test -e /etc/systemd/system/sysinit.target.wants/{UNIT} && echo yes",
         "table": _TABLE_IS,
         "controller": _SSH_CONNECTION,
@@ -99,8 +99,11 @@ class Firewall(Part[FirewallState]):
     def parse(self, found: Mapping[str, str]) -> FirewallState:
         table = found["table"].strip()
         return FirewallState(
-            rules=found["rules"].strip(),
-            unit=found["unit"].strip(),
+            files={
+                RULES: found["rules"].strip(),
+                UNIT_FILE: found["unit"].strip(),
+                DROP_IN: found["drop_in"].strip(),
+            },
             enabled=found["enabled"].strip() == "yes",
             table=bool(table),
             loaded=table == "as written",

@@ -14,7 +14,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
-from facts.firewall import RULES, SEAL, SEALED, TABLE, UNIT, UNIT_FILE, Firewall, FirewallState
+from facts.firewall import DROP_IN, RULES, SEAL, SEALED, TABLE, UNIT, UNIT_FILE, Firewall, FirewallState
 from facts.swarm import Swarm
 from operations.file import place
 from operations.known import converges, known
@@ -35,7 +35,7 @@ _POSSIBLE = (
     f"command -v nft >/dev/null || {{ echo '{_NO_NFT}' >&2; exit 1; }};"
     f" nft list tables >/dev/null || {{ echo '{_NO_KERNEL}' >&2; exit 1; }}"
 )
-# As Debian's nftables.service, whose restart flushes all tables, ours too: so we restart with it, after it.
+_LOAD = f"{_NFT} -f {RULES} && {SEALED} > {SEAL}"
 _UNIT_TEXT = f"""\
 [Unit]
 Description=Let only the cluster in to the swarm's ports
@@ -43,21 +43,25 @@ DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target docker.service shutdown.target
 After=nftables.service
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
 Conflicts=shutdown.target
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={_NFT} -f {RULES}
-ExecStart=/bin/sh -c '{SEALED} > {SEAL}'
-ExecReload={_NFT} -f {RULES}
-ExecReload=/bin/sh -c '{SEALED} > {SEAL}'
-ExecStop=-{_NFT} delete table {TABLE}
+ExecStart=/bin/sh -c '{_LOAD}'
+ExecReload=/bin/sh -c '{_LOAD}'
+ExecStop=/bin/sh -c 'rm -f {SEAL}; {_NFT} delete table {TABLE}'
 
 [Install]
-WantedBy=sysinit.target nftables.service
+WantedBy=sysinit.target
+"""
+_AGAIN = f"-/bin/sh -c 'test ! -e {SEAL} || {{ {_LOAD}; }}'"
+_DROP_IN_TEXT = f"""\
+# This unit flushes all tables at each turn, also the one that {UNIT} has loaded.
+[Service]
+ExecStartPost={_AGAIN}
+ExecReload={_AGAIN}
+ExecStopPost={_AGAIN}
 """
 
 
@@ -125,15 +129,17 @@ def closed(address: str, nodes: Sequence[str], networks: Sequence[str] | None) -
     """
     state = known(Firewall)
     rules = ruleset({*nodes, *_managers()}, _api_networks(state, address, networks))
-    if state.loaded and state.enabled and (state.rules, state.unit) == (rules.strip(), _UNIT_TEXT.strip()):
+    wanted = {RULES: rules, UNIT_FILE: _UNIT_TEXT, DROP_IN: _DROP_IN_TEXT}
+    if state.loaded and state.enabled and state.files == {path: text.strip() for path, text in wanted.items()}:
         host.noop("already closed")
         return
     yield StringCommand(_POSSIBLE)
     yield place(RULES, rules, check=f"{_NFT} -c -f")
     yield place(UNIT_FILE, _UNIT_TEXT)
+    yield place(DROP_IN, _DROP_IN_TEXT)
     # A reload replaces the table in one step, where a restart would delete it first.
     yield StringCommand(
-        f"systemctl daemon-reload && systemctl enable --quiet {UNIT} && systemctl reload-or-restart {UNIT}"
+        f"systemctl daemon-reload && systemctl reenable --quiet {UNIT} && systemctl reload-or-restart {UNIT}"
         f" || {{ journalctl -u {UNIT} -n 20 --no-pager -o cat >&2; exit 1; }}"
     )
 
@@ -142,14 +148,14 @@ def closed(address: str, nodes: Sequence[str], networks: Sequence[str] | None) -
 def opened() -> Generator[PyinfraCommand, None, None]:
     """Take our table away, and all that makes it."""
     state = known(Firewall)
-    if not (state.rules or state.unit or state.enabled or state.table):
+    if not (any(state.files.values()) or state.enabled or state.table):
         host.noop("there is none of ours")
         return
     yield StringCommand(f"if test -e {UNIT_FILE}; then systemctl disable --quiet --now {UNIT}; fi")
     yield StringCommand(f"if nft list table {TABLE} >/dev/null 2>&1; then nft delete table {TABLE}; fi")
     yield StringCommand(
-        f"rm -f {RULES} {UNIT_FILE} {SEAL} && systemctl daemon-reload"
-        f" && rmdir --ignore-fail-on-non-empty $(dirname {RULES})"
+        f"rm -f {RULES} {UNIT_FILE} {DROP_IN} {SEAL} && systemctl daemon-reload; for path in {RULES} {DROP_IN}; do"
+        " rmdir --ignore-fail-on-non-empty $(dirname $path) 2>/dev/null || true; done"
     )
 
 
