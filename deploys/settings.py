@@ -64,6 +64,12 @@ def _fingerprint(name: str, value: object) -> str:
     raise DeployError(f"{name} = {value!r} is not a key's fingerprint, which has 40 hexadecimal digits")
 
 
+def _server(name: str, value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9.:-]+", value):
+        return value
+    raise DeployError(f"{name}: {value!r} is not the name or the address of a server, e.g. 'pool.ntp.org'")
+
+
 def _one_of(*choices: str) -> Parse:
     def parse(name: str, value: object) -> object:
         if value in choices:
@@ -115,6 +121,9 @@ class ClusterSettings:
     engine_hardening: bool = _setting(_flag, True)
     gateway: str | None = _setting(_optional(_address), None)
     name_servers: Sequence[str] = _setting(_several(_address), ())
+    firewall: bool = _setting(_flag, True)
+    api_networks: tuple[str, ...] | None = _setting(_optional(_several(_network)), None)
+    time_servers: tuple[str, ...] = _setting(_several(_server), ())
 
 
 @dataclass(frozen=True)

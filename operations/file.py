@@ -8,23 +8,30 @@ from pathlib import PurePosixPath
 from pyinfra.api import StringCommand
 
 
-def place(path: str, content: str, mode: str = "644") -> StringCommand:
-    """The command that writes `content` to `path`; it shows in argv, so it must not be a secret."""
-    return StringCommand(placing(path, content, mode))
+def place(path: str, content: str, mode: str = "644", check: str = "true") -> StringCommand:
+    """The command that writes `content` to `path`; it shows in argv, so it must not be a secret.
+
+    Args:
+        check: a command that fails, saying why, where the file that it is given must not be put in place.
+    """
+    return StringCommand(placing(path, content, mode, check))
 
 
-def placing(path: str, content: str, mode: str = "644") -> str:
+def placing(path: str, content: str, mode: str = "644", check: str = "true") -> str:
     """As `place`, as shell for a longer script."""
     new = f"{path}.new"
-    folder = PurePosixPath(path).parent
-    return f"mkdir -p {folder} && printf %s {shlex.quote(content)} > {new} && {_settle(new, path, mode)}"
+    return (
+        f"{{ mkdir -p {PurePosixPath(path).parent} && printf %s {shlex.quote(content)} > {new}"
+        f" && {check} {new} && {_settle(new, path, mode)}; }} || {_give_up(new, path)}"
+    )
 
 
 def place_unseen(path: str, content: str, mode: str = "600") -> StringCommand:
     """As `place`, through standard input: in no argv and in no file that others can read."""
     new = f"{path}.new"
     return StringCommand(
-        f"umask 077 && mkdir -p $(dirname {path}) && cat > {new} && {_settle(new, path, mode)}",
+        f"{{ umask 077 && mkdir -p $(dirname {path}) && cat > {new} && {_settle(new, path, mode)}; }}"
+        f" || {_give_up(new, path)}",
         _stdin=content,
     )
 
@@ -32,3 +39,13 @@ def place_unseen(path: str, content: str, mode: str = "600") -> StringCommand:
 def _settle(new: str, path: str, mode: str) -> str:
     """Put a new file in its place; written out before and after, for a Pi's power may go at any time."""
     return f"chmod {mode} {new} && sync {new} && mv {new} {path} && sync $(dirname {path})"
+
+
+def _give_up(new: str, path: str) -> str:
+    """Say what became of the file, and how much room there is: a full disk is the usual reason."""
+    free = f"$(df --human-readable --output=avail $(dirname {path}) | tail --lines=1 | tr --delete ' ')"
+    return (
+        f"{{ rm -f {new};"
+        f' echo "{path} was not written and is as it was ({free} of disk free there);'
+        ' mend what is said above, then run again" >&2; exit 1; }'
+    )
