@@ -7,6 +7,8 @@ from pyinfra.api import deploy
 
 from deploys.cluster import Cluster
 from deploys.docker import close, remove
+from operations import firewall
+from operations import host as hosts
 from operations import leave as going
 
 
@@ -30,10 +32,12 @@ def reset(cluster: Cluster) -> None:
     )
     _part(cluster)
     remove()
+    firewall.opened(name="Take our firewall away")
+    hosts.named(name="Forget the other nodes' names", hostname=host.name, nodes={})
 
 
 def _part(cluster: Cluster) -> None:
     """Managers after the workers, and one by one: each changes the quorum."""
     manages = host.name in cluster.managers
-    going.left(name="Workers leave the swarm", now=not manages)
-    going.left(name="Managers leave the swarm", now=manages, _serial=True)
+    going.left(name="Workers leave the swarm", now=not manages, folder=cluster.folder)
+    going.left(name="Managers leave the swarm", now=manages, folder=cluster.folder, _serial=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from facts.engine import DROP_IN, KEYRING, PACKAGES, REPOSITORY, STARTED
+from facts.host import MODULES_FILE
+from facts.network import NM_CONF
 from facts.part import Part
 
 # Files and folders that are wholly ours; those that we only add to are not among them.
@@ -16,6 +18,8 @@ MADE: Final = (
     REPOSITORY,
     KEYRING,
     STARTED,
+    MODULES_FILE,
+    NM_CONF,
 )
 # These may be places where a disk of its own is mounted, so they stay and what is in them goes.
 DATA: Final = ("/var/lib/docker", "/var/lib/containerd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from pathlib import Path
 
 from pyinfra import host, logger, state
 from pyinfra.api import Host, QuoteString, StringCommand
@@ -19,6 +20,7 @@ from operations.leader import Leader
 from operations.quorum import objection_to_remove
 from operations.refusal import OnController, Refused
 from operations.swarm import demote
+from pki.records import keep_swarm_id, keep_unlock_key, swarm_id
 
 _ANSWER = "yes"
 
@@ -65,11 +67,12 @@ def _drain(there: Leader, node: str) -> None:
 
 
 @converges(Swarm, everywhere=True)
-def left(now: bool) -> Generator[PyinfraCommand, None, None]:
+def left(now: bool, folder: Path) -> Generator[PyinfraCommand, None, None]:
     """Take this host out of its swarm and its entry out of the managers' list, if the quorum holds without it.
 
     Args:
         now: whether this line of the deploy is the host's turn; managers go after the workers, one by one.
+        folder: the cluster's, which forgets a swarm that its last manager has left.
     """
     membership = known(Swarm).membership
     if not now or not membership or not membership.inside:
@@ -92,7 +95,15 @@ def left(now: bool) -> Generator[PyinfraCommand, None, None]:
             f"leaving the swarm: {objection}, and {', '.join(stay)} would be left without a quorum; bring the other"
             " managers back or make another host one first, or let all of them leave in one run"
         )
-    yield OnController("leaving the swarm", lambda: EngineApi(host).post("/swarm/leave?force=true"))
+    yield OnController("leaving the swarm", lambda: _leave_alone(membership.cluster_id, folder))
+
+
+def _leave_alone(cluster_id: str, folder: Path) -> None:
+    """Leave a swarm that is no more without this host, or whose managers do not answer."""
+    EngineApi(host).post("/swarm/leave?force=true")
+    if cluster_id and cluster_id == swarm_id(folder):
+        keep_swarm_id(folder, "")
+        keep_unlock_key(folder, "")
 
 
 def _staying(nodes: Iterable[SwarmNode]) -> list[str]:
