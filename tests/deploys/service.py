@@ -12,7 +12,7 @@ from tests.commands import Lab, command
 
 PORT = 8090
 _BUILD = """\
-set -e; rm -rf /tmp/web; mkdir /tmp/web; cd /tmp/web
+set -e; rm -rf /root/web; mkdir /root/web; cd /root/web
 apt-get download -qq busybox-static >/dev/null 2>&1 || { apt-get update -qq; apt-get download -qq busybox-static; }
 dpkg-deb -x busybox-static*.deb root; mkdir root/www; echo fine > root/www/index.html
 cp root/*bin/busybox root/busybox 2>/dev/null || cp root/usr/bin/busybox root/busybox
@@ -26,10 +26,12 @@ def start(lab: Lab, nodes: list[str]) -> None:
     """Run two replicas of the service, each on a node of its own; any of `nodes` may run one."""
     lab.on(nodes[0], "sh", "-c", _BUILD).ok()
     tar = f"/tmp/{lab.name}-web.tar"  # noqa: S108 - the lab's name is this clone's alone
-    command("docker", "cp", f"{lab.name}-{nodes[0]}:/tmp/web/web.tar", tar).ok()
+    command("docker", "cp", f"{lab.name}-{nodes[0]}:/root/web/web.tar", tar).ok()
     for node in nodes:
-        command("docker", "cp", tar, f"{lab.name}-{node}:/tmp/web.tar").ok()
-        lab.on(node, "docker", "import", "--change", 'CMD ["/busybox","httpd","-f","-h","/www"]', "/tmp/web.tar", "web")  # noqa: S108
+        command("docker", "cp", tar, f"{lab.name}-{node}:/root/web.tar").ok()
+        lab.on(
+            node, "docker", "import", "--change", 'CMD ["/busybox","httpd","-f","-h","/www"]', "/root/web.tar", "web"
+        ).ok()
     lab.on(
         nodes[0], "docker", "service", "create", "--quiet", "--name", "web", "--replicas", "2", "--no-resolve-image",
         "--publish", f"mode=host,target=80,published={PORT}", "web",
