@@ -4,7 +4,8 @@ The address must stay: reserve it in your router, or let the deploy fix it (`sta
 Pi's hostname. What holds for the whole cluster is in group_data/all.py.
 
 A host may also say
-    "static": True, "ssh_hostname": "192.168.1.87"   make `address` its own; it is at ssh_hostname now
+    "static": True, "ssh_hostname": "192.168.1.87"   make `address` its own; it is at ssh_hostname now, which may go
+                                                     or stay once it has moved
     "availability": "drain"                          give it no work
     "labels": {"disk": "ssd"}                        for the placement of services
     "data_path_address": "10.0.0.14"                 where the overlay networks' traffic enters it
@@ -12,11 +13,11 @@ A host may also say
 
 # The nodes that lead the swarm. One is enough for a shelf; three survive the loss of one.
 managers = [
-    ("pi1", {"address": "192.168.1.11", "ssh_hostname": "192.168.1.11", "ssh_user": "pi"}),
+    ("pi1", {"address": "192.168.1.11", "ssh_user": "pi"}),
 ]
 
 # The nodes that do the work.
 workers = [
-    ("pi2", {"address": "192.168.1.12", "ssh_hostname": "192.168.1.12", "ssh_user": "pi"}),
-    ("pi3", {"address": "192.168.1.13", "ssh_hostname": "192.168.1.13", "ssh_user": "pi"}),
+    ("pi2", {"address": "192.168.1.12", "ssh_user": "pi"}),
+    ("pi3", {"address": "192.168.1.13", "ssh_user": "pi"}),
 ]

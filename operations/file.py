@@ -47,5 +47,5 @@ def _give_up(new: str, path: str) -> str:
     return (
         f"{{ rm -f {new};"
         f' echo "{path} was not written and is as it was ({free} of disk free there);'
-        ' mend what is said above, then run again" >&2; exit 1; }'
+        ' mend what is said above, then run again" >&2; false; }'
     )

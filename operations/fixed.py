@@ -25,7 +25,7 @@ _FIXES_ADDRESSES = re.compile(r"^Address=", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Trial:
+class Steps:
     """Shell commands: `attempt` puts a configuration in force until the next boot, `keep` for good, `undo` ends it."""
 
     attempt: str
@@ -33,7 +33,7 @@ class Trial:
     undo: str
 
 
-def trial(interface: Interface, fixed: Fixed) -> Trial:
+def steps_for(interface: Interface, fixed: Fixed) -> Steps:
     """How the one in charge of an interface is told.
 
     Raises:
@@ -51,7 +51,7 @@ def trial(interface: Interface, fixed: Fixed) -> Trial:
     )
 
 
-def _by_nm(interface: Interface, fixed: Fixed) -> Trial:
+def _by_nm(interface: Interface, fixed: Fixed) -> Steps:
     """A copy of the profile in use, with WLAN passwords and all, that has a higher priority than that."""
     ours = nm_profile(interface.name)
     draft = f"{ours}-trial"
@@ -67,7 +67,7 @@ def _by_nm(interface: Interface, fixed: Fixed) -> Trial:
     modify = " ".join(f"{key} {shlex.quote(value)}" for key, value in options.items())
     # Where the profile in use is an earlier one of ours, the new one takes its place.
     former = f" && nmcli connection delete uuid {interface.profile}" if interface.fixed else ""
-    return Trial(
+    return Steps(
         attempt=f"nmcli connection clone --temporary uuid {interface.profile} {draft}"
         f" && nmcli connection modify --temporary id {draft} {modify}"
         f" && nmcli --wait 30 connection up id {draft}",
@@ -76,7 +76,7 @@ def _by_nm(interface: Interface, fixed: Fixed) -> Trial:
     )
 
 
-def _by_netplan(interface: Interface, fixed: Fixed) -> Trial:
+def _by_netplan(interface: Interface, fixed: Fixed) -> Steps:
     """A file of our own; netplan merges it over the others, and one in /run comes before its namesake in /etc."""
     if interface.fixed is None and _FIXES_ADDRESSES.search(interface.network_file):
         raise ValueError(
@@ -90,7 +90,7 @@ def _by_netplan(interface: Interface, fixed: Fixed) -> Trial:
         )
     # What netplan generates changes at once for networkd; `netplan apply` would restart more than that.
     apply = "netplan generate && networkctl reload"
-    return Trial(
+    return Steps(
         attempt=f"{placing(_NETPLAN_TRIAL, netplan_file(interface, fixed), '600')} && {apply}",
         keep=f"{placing(NETPLAN, netplan_file(interface, fixed), '600')} && rm -f {_NETPLAN_TRIAL} && {apply}",
         undo=f"rm -f {_NETPLAN_TRIAL}; {apply}",
@@ -121,14 +121,14 @@ def netplan_file(interface: Interface, fixed: Fixed) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_networkd(interface: Interface, fixed: Fixed) -> Trial:
+def _by_networkd(interface: Interface, fixed: Fixed) -> Steps:
     """A copy of the file in use that sorts before it; the first that matches an interface is taken."""
     name = networkd_file(interface.name)
     kept = f"{NETWORKD_FOLDER}/{name}"
     # Before its namesake: `-` sorts before `.`.
     draft = f"/run/systemd/network/{name.removesuffix('.network')}-trial.network"
     text = network_file(interface, fixed)
-    return Trial(
+    return Steps(
         attempt=f"{placing(draft, text)} && networkctl reload",
         keep=f"{placing(kept, text)} && rm -f {draft} && networkctl reload",
         undo=f"rm -f {draft}; networkctl reload",

@@ -1,8 +1,4 @@
-"""How a host gets a fixed address without getting lost, and how Docker's interfaces are left alone.
-
-A new address is tried first. A timer on the host takes it back after a minute, and so does a reboot, unless this
-computer reached the host there: the same host, by its ssh key and by what the trial left on it.
-"""
+"""How a host gets a fixed address, and how Docker's interfaces are left alone."""
 
 from __future__ import annotations
 
@@ -15,22 +11,15 @@ from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.host import Host as HostFact
-from facts.network import DHCPCD_CONF, NM_CONF, TRIAL, Fixed, Interface, Network, NetworkState
+from facts.network import DHCPCD_CONF, NM_CONF, Fixed, Interface, Network, NetworkState
 from facts.swarm import Swarm
-from operations.api import unseen
-from operations.file import place, placing
-from operations.fixed import Trial, trial
+from operations.file import place
+from operations.fixed import steps_for
 from operations.known import converges, known
-from operations.reach import Identity, follow, identity, ssh, stranger
+from operations.reach import ssh
 from operations.refusal import OnController, Refused
 from operations.text import with_block
-
-_UNDO_AFTER = 60  # seconds from when the host begins to change
-_REACHED_WITHIN = 50.0  # so that there is time left to say so
-_BACK_WITHIN = 120.0
-_FAILURE = f"{TRIAL}.failure"  # what the host said as it gave up
-_TRIED, _OVER = f"test -e {TRIAL}/tried", f"! test -e {TRIAL}"
-_UNDO_UNIT, _ATTEMPT_UNIT = "pishelf-address-undo", "pishelf-address-attempt"
+from operations.trial import move, settle
 
 DOCKERS_INTERFACES: Final = ("veth*", "docker*", "br-*", "vxlan*", "ov-*")
 
@@ -51,9 +40,9 @@ def fixed(
         return
     if known(Network).trial:
         # Of a run that was cut off. It ends by itself, and where the host is then is what counts.
-        yield OnController("waiting until an earlier change of address has undone itself", lambda: _settled(address))
+        yield OnController("waiting until an earlier change of address has undone itself", lambda: settle(address))
     state = known(Network)
-    interface = interface_for(state, address, _at())
+    interface = interface_for(state, address, _reached())
     new = fixed_for(state, interface, address, gateway, name_servers)
     if is_fixed(interface, new, chosen=bool(gateway or name_servers)):
         host.noop("its address is fixed")
@@ -62,15 +51,17 @@ def fixed(
     if moves and (objection := _member()):
         raise Refused(objection)
     try:
-        steps = trial(interface, new)
+        steps = steps_for(interface, new)
     except ValueError as error:
         raise Refused(str(error)) from error
-    yield OnController(f"fixing {new.address} on {interface.name}", lambda: _move(interface, new, steps))
+    yield OnController(f"fixing {new.address} on {interface.name}", lambda: move(interface, new, steps))
 
 
-def _at() -> str:
-    """Where the host is reached now."""
-    return ssh(host).at
+def _reached() -> str:
+    try:
+        return ssh(host).at
+    except ValueError as error:
+        raise Refused(str(error)) from error
 
 
 def _member() -> str:
@@ -146,110 +137,6 @@ def is_fixed(interface: Interface, new: Fixed, chosen: bool) -> bool:
     if new.address not in interface.addresses:
         return False
     return interface.fixed == new or (interface.fixed is None and not interface.leased and not chosen)
-
-
-def _settled(address: str) -> None:
-    """Wait for the end of a trial; afterwards the host may be where it was before."""
-    places = [_at(), str(host.data.get("ssh_hostname") or address), address]
-    if not follow(host, dict.fromkeys(places, _OVER), identity(host), _BACK_WITHIN):
-        raise ValueError(f"it answers at none of {', '.join(places)}; switch it off and on, then run again")
-
-
-def _move(interface: Interface, new: Fixed, steps: Trial) -> None:
-    who, before, now = identity(host), _at(), str(new.address.ip)
-    if objection := stranger(host, now, who):
-        raise ValueError(objection)
-    done, said = unseen(host, StringCommand(begin_script(interface, new, steps)))
-    if not done:
-        raise ValueError(said or "the host does not say why not")
-    proofs = {now: _TRIED, before: _OVER} if now != before else {now: f"{_TRIED} || {_OVER}"}
-    if follow(host, proofs, who, _REACHED_WITHIN) == now and unseen(host, StringCommand(f"sh {TRIAL}/keep"))[0]:
-        return
-    raise ValueError(_back(who, before))
-
-
-def _back(who: Identity, before: str) -> str:
-    """Wait for a host whose trial failed, and say how that ended."""
-    if not follow(host, {before: _OVER}, who, _BACK_WITHIN):
-        return (
-            f"it was not reached there, and is not back at {before} yet; switch it off and on, which takes back what"
-            " was not confirmed"
-        )
-    _, said = unseen(host, StringCommand(f"cat {_FAILURE} || true"))
-    why = " ".join(said.split()) or "it was not reached there within a minute"
-    return (
-        f"{why}; so it is back at {before}, and nothing was changed. Mend `address` in the inventory, or `gateway` in"
-        " group_data/all.py, then run again"
-    )
-
-
-def begin_script(interface: Interface, new: Fixed, steps: Trial) -> str:
-    """Shell that arms the undo, then lets the host change by itself a second later, when we have hung up."""
-    address = new.address.ip
-    return "\n".join(
-        [
-            "set -e",
-            _unless_taken(interface, address) if address not in {one.ip for one in interface.addresses} else "",
-            f"rm -rf {TRIAL} {_FAILURE}",
-            f"mkdir -p -m 700 {TRIAL}",
-            placing(f"{TRIAL}/attempt", _attempt_script(interface, new, steps)),
-            placing(f"{TRIAL}/keep", _keep_script(steps)),
-            placing(f"{TRIAL}/undo", _undo_script(steps)),
-            f"touch {TRIAL}/armed",
-            f"systemctl stop --quiet {_UNDO_UNIT}.timer 2>/dev/null || true",
-            f"systemd-run --quiet --collect --unit={_UNDO_UNIT} --on-active={_UNDO_AFTER}"
-            f" --timer-property=AccuracySec=1s sh {TRIAL}/undo",
-            f"systemd-run --quiet --collect --unit={_ATTEMPT_UNIT} sh {TRIAL}/attempt",
-        ]
-    )
-
-
-def _unless_taken(interface: Interface, address: IPv4Address) -> str:
-    """Shell that ends with an error where another machine answers for the address."""
-    return (
-        f"other=$({_hardware_of(interface, address)})\n"
-        f'if test -n "$other"; then echo "another machine, $other, has {address}; choose another address, or switch'
-        ' that one off; then run again" >&2; exit 1; fi'
-    )
-
-
-def _hardware_of(interface: Interface, address: IPv4Address) -> str:
-    """Shell that prints who answers for an address in the host's own network, also where that one hears no ping."""
-    asked = f"to {address} dev {interface.name}"
-    return (
-        f"ip -4 neigh flush {asked} 2>/dev/null || true; ping -c 1 -W 1 {address} >/dev/null 2>&1 || true;"
-        f" ip -4 neigh show {asked} nud reachable | sed -n 's/.*lladdr \\([^ ]*\\).*/\\1/p'"
-    )
-
-
-def _attempt_script(interface: Interface, new: Fixed, steps: Trial) -> str:
-    outside = f" && {_gateway_answers(interface, new.gateway)}" if new.gateway else ""
-    return (
-        f"sleep 1\nif {{ {steps.attempt}{outside}; }} 2> {TRIAL}/said >/dev/null; then touch {TRIAL}/tried\n"
-        f"else mv {TRIAL}/said {_FAILURE}; sh {TRIAL}/undo; fi\n"
-    )
-
-
-def _gateway_answers(interface: Interface, gateway: IPv4Address) -> str:
-    """Shell that fails, and says so, where nobody answers for the gateway's address."""
-    return (
-        "{ answered=; command -v ping >/dev/null || answered=unasked;"
-        f' for second in $(seq 10); do test "$answered" && break; answered=$({_hardware_of(interface, gateway)}); done;'
-        f' test "$answered" || {{ echo "the gateway {gateway} does not answer" >&2; false; }}; }}'
-    )
-
-
-# Whoever renames `armed` decides; the other one finds it gone.
-def _keep_script(steps: Trial) -> str:
-    return (
-        f"mv {TRIAL}/armed {TRIAL}/kept || {{ echo 'its minute was over' >&2; exit 1; }}\n"
-        f"if {{ {steps.keep}; }}; then rm -rf {TRIAL}; systemctl stop {_UNDO_UNIT}.timer\n"
-        f"else mv {TRIAL}/kept {TRIAL}/armed; exit 1; fi\n"
-    )
-
-
-def _undo_script(steps: Trial) -> str:
-    return f"mv {TRIAL}/armed {TRIAL}/undoing || exit 0\n{steps.undo}\nrm -rf {TRIAL}\n"
 
 
 @converges(Network)

@@ -18,6 +18,7 @@ from operations.api import unseen
 
 _SSH_PORT = 22
 _KNOCK = 3.0  # seconds; for as long an address in the same network is asked for before it counts as silent
+_PROOF = 20.0  # seconds
 
 
 class Ssh(SSHConnector):
@@ -32,20 +33,22 @@ class Ssh(SSHConnector):
 
     def connect(self) -> None:
         if not self.at:
-            address, said = self.host.data.get("address"), self.data["ssh_hostname"]
-            moves = said and address and said != address and self.host.data.get("static")
-            if moves and self._has_moved(before=said, now=address):
-                said = address
-            self.at = said or address or self.host.name
+            self.at = self._whereabouts()
         self.data["ssh_hostname"] = self.at
         super().connect()
+
+    def _whereabouts(self) -> str:
+        address, said = str(self.host.data.get("address") or ""), self.data["ssh_hostname"]
+        if not said or not address:
+            return said or address or self.host.name
+        moves = self.host.data.get("static") and said != address
+        return address if moves and self._has_moved(said, address) else said
 
     def _has_moved(self, before: str, now: str) -> bool:
         if not self.answers(now):
             return False
-        return _known_in(self.data["ssh_known_hosts_file"]).lookup(self.known_as(now)) is not None or not self.answers(
-            before
-        )
+        met = _known_in(self.data["ssh_known_hosts_file"]).lookup(self.known_as(now))
+        return met is not None or not self.answers(before)
 
     @property
     def port(self) -> int:
@@ -156,6 +159,6 @@ def follow(host: Host, proofs: Mapping[str, str], who: Identity, seconds: float)
 
 def _proves(host: Host, proof: str) -> bool:
     try:
-        return unseen(host, StringCommand(proof), seconds=10)[0]
+        return unseen(host, StringCommand(proof), seconds=_PROOF)[0]
     except ValueError:
         return False
