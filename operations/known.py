@@ -20,6 +20,7 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import get_fact
 
 import facts.host
+from facts.clock import TimeServers
 from facts.engine import Engine
 from facts.firewall import Firewall
 from facts.network import Network
@@ -32,7 +33,7 @@ from operations.refusal import Refusal, Refused
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PARTS: Final[tuple[type[Part[Any]], ...]] = (facts.host.Host, Network, Engine, Tls, Swarm, Firewall)
+PARTS: Final[tuple[type[Part[Any]], ...]] = (facts.host.Host, TimeServers, Network, Engine, Tls, Swarm, Firewall)
 _TIMEOUT = 90  # seconds; a Pi with a bad card is slow, one that hangs must not hold up the others for ever
 
 
