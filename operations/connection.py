@@ -64,6 +64,8 @@ class Connection(SSHConnector):
             )
         if isinstance(cause, AuthenticationException):
             return f"none of your ssh keys lets you in; `ssh-copy-id {user}{where}`, or run with --ssh-password-prompt"
+        if isinstance(cause, SSHException):
+            return "it takes connections and then says nothing; if it hangs, cut its power, then run again"
         return _RUN_AGAIN
 
     def make_paramiko_kwargs(self) -> dict[str, Any]:
