@@ -12,6 +12,7 @@ from pyinfra import inventory, logger, state
 from pyinfra.api import Host
 from pyinfra.api.exceptions import DeployError
 
+from deploys import passwords
 from deploys.settings import ClusterSettings, HostSettings, parse, unknown
 from operations import leader
 from operations.swarm import tolerance
@@ -120,13 +121,13 @@ def _said(host: Host) -> Mapping[str, object]:
 
 
 def _check_names(host: Host) -> None:
-    """Refuse what nothing reads: a setting that is misspelt would otherwise be silently without effect."""
+    """Refuse passwords, and what nothing reads: a misspelt setting would otherwise be silently without effect."""
     for where, said in (
         (f"{host.name} in the inventory", host.host_data),
         (f"the groups of {host.name}", host.group_data),
         ("group_data/all.py", host.inventory.get_data()),  # type: ignore[no-untyped-call]
     ):
-        if objection := unknown(said):
+        if objection := passwords.objection(said) or unknown(said):
             raise DeployError(f"{where}: {objection}")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
+from deploys import firewall
 from deploys.cluster import Cluster
 from deploys.docker import close, remove
-from operations import firewall
+from operations import clock
 from operations import host as hosts
 from operations import leave as going
 
@@ -18,6 +19,7 @@ def leave(cluster: Cluster) -> None:
     going.drained(name="Move its tasks to other nodes", _serial=True)
     _part(cluster)
     close()
+    firewall.remove()
     going.uncertified(name="Forget its certificate")
 
 
@@ -31,9 +33,10 @@ def reset(cluster: Cluster) -> None:
         _serial=True,
     )
     _part(cluster)
+    firewall.remove()
     remove()
-    firewall.opened(name="Take our firewall away")
     hosts.named(name="Forget the other nodes' names", hostname=host.name, nodes={})
+    clock.asks(name="Ask the time servers of before", servers=())
 
 
 def _part(cluster: Cluster) -> None:

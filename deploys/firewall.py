@@ -34,7 +34,13 @@ def close(cluster: Cluster) -> None:
             networks=cluster.settings.api_networks,
         )
     else:
-        firewall.opened(name="Take our firewall away")
+        remove()
+
+
+@deploy("Firewall")
+def remove() -> None:
+    """Nothing of ours, and everybody else's rules as they are."""
+    firewall.opened(name="Take our firewall away")
 
 
 def _addresses(cluster: Cluster) -> Sequence[str]:

@@ -6,8 +6,8 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from deploys.cluster import Cluster
+from operations import clock, network
 from operations import host as hosts
-from operations import network
 
 
 @deploy("Host")
@@ -25,6 +25,7 @@ def prepare(cluster: Cluster) -> None:
     hosts.named(
         name="Name the host", hostname=host.name, nodes={name: one.address for name, one in cluster.hosts.items()}
     )
+    clock.asks(name="Ask the time servers", servers=cluster.settings.time_servers)
     hosts.on_time(name="Keep the clock right")
     hosts.modules_loaded(name="Load kernel modules")
     hosts.memory_cgroup(name="Count memory")

@@ -52,7 +52,6 @@ def _common(lab: Lab, monitor: str) -> dict[str, Any]:
         "ssh_key": str(keys.key_path(lab)),
         "ssh_known_hosts_file": str(keys.known_hosts_path(lab)),
         "ssh_strict_host_key_checking": "yes",
-        "_sudo": True,
         "registry_node": "pi1",
         "prometheus_node": monitor,
     }

@@ -46,6 +46,6 @@ def _give_up(new: str, path: str) -> str:
     free = f"$(df --human-readable --output=avail $(dirname {path}) | tail --lines=1 | tr --delete ' ')"
     return (
         f"{{ rm -f {new};"
-        f' echo "{path} was not written and is as it was ({free} of disk free there);'
-        ' mend what is said above, then run again" >&2; false; }'
+        f' echo "{path} was not written and is as it was; {free} of disk is free there. Make room'
+        ' (sudo apt-get clean, sudo docker system prune) or mend what is said above, then run again" >&2; false; }'
     )

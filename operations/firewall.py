@@ -15,6 +15,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.firewall import DROP_IN, RULES, SEAL, SEALED, TABLE, UNIT, UNIT_FILE, Firewall, FirewallState
+from facts.network import Network
 from facts.swarm import Swarm
 from operations.file import place
 from operations.known import converges, known
@@ -110,10 +111,8 @@ def lets_us_in(
     Args:
         address, nodes, networks: as for `closed`.
     """
-    state = known(Firewall)
-    api = _api_networks(state, address, networks)
-    if objection := shut_out(state.controller, nodes, api) or other_source(state, nodes):
-        raise Refused(objection)
+    if _has(address):  # one that is still to get its address is asked when it has it
+        _look(known(Firewall), address, nodes, networks)
     host.noop("lets us in")
     yield from ()
 
@@ -128,7 +127,7 @@ def closed(address: str, nodes: Sequence[str], networks: Sequence[str] | None) -
         networks: None for the one that the host itself is in.
     """
     state = known(Firewall)
-    rules = ruleset({*nodes, *_managers()}, _api_networks(state, address, networks))
+    rules = ruleset({*nodes, *_managers()}, _look(state, address, nodes, networks))
     wanted = {RULES: rules, UNIT_FILE: _UNIT_TEXT, DROP_IN: _DROP_IN_TEXT}
     if state.loaded and state.enabled and state.files == {path: text.strip() for path, text in wanted.items()}:
         host.noop("already closed")
@@ -157,6 +156,23 @@ def opened() -> Generator[PyinfraCommand, None, None]:
         f"rm -f {RULES} {UNIT_FILE} {DROP_IN} {SEAL} && systemctl daemon-reload; for path in {RULES} {DROP_IN}; do"
         " rmdir --ignore-fail-on-non-empty $(dirname $path) 2>/dev/null || true; done"
     )
+
+
+def _has(address: str) -> bool:
+    interfaces = known(Network).interfaces.values()
+    return any(str(own.ip) == address for interface in interfaces for own in interface.addresses)
+
+
+def _look(state: FirewallState, address: str, nodes: Sequence[str], networks: Sequence[str] | None) -> Sequence[str]:
+    """The networks from which the engine's API may be asked.
+
+    Raises:
+        Refused: the rules would shut out this computer, or this host from the others.
+    """
+    api = _api_networks(state, address, networks)
+    if objection := shut_out(state.controller, nodes, api) or other_source(state, nodes):
+        raise Refused(objection)
+    return api
 
 
 def _api_networks(state: FirewallState, address: str, networks: Sequence[str] | None) -> Sequence[str]:

@@ -85,9 +85,15 @@ def on_time() -> Generator[PyinfraCommand, None, None]:
         )
         clock = known(Host).clock
     if abs(clock.offset) > _TOLERATED:
+        why = (
+            "It is kept by a time server, so look at this computer's first (`timedatectl`)"
+            if clock.keeps
+            else f"No time server has set it within {_PATIENCE} s: let it reach one (`timedatectl timesync-status` on"
+            f" {host.name} says more, time_servers in group_data/all.py names others)"
+        )
         raise Refused(
-            f"the clock is {clock.offset:+.0f} s off this computer's, so certificates would not be valid;"
-            " look at `timedatectl` on both, then run again"
+            f"the clock is {clock.offset:+.0f} s off this computer's, so certificates would not be valid. {why};"
+            " then run again"
         )
 
 

@@ -17,8 +17,10 @@ from pyinfra.api import FactBase, Host, operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import get_fact
 
 import facts.host
+from facts.clock import TimeServers
 from facts.engine import Engine
 from facts.firewall import Firewall
 from facts.network import Network
@@ -31,7 +33,7 @@ from operations.refusal import Refusal, Refused
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PARTS: Final[tuple[type[Part[Any]], ...]] = (facts.host.Host, Network, Engine, Tls, Swarm, Firewall)
+PARTS: Final[tuple[type[Part[Any]], ...]] = (facts.host.Host, TimeServers, Network, Engine, Tls, Swarm, Firewall)
 _TIMEOUT = 90  # seconds; a Pi with a bad card is slow, one that hangs must not hold up the others for ever
 
 
@@ -64,6 +66,8 @@ class _Memory:
         self.lock = RLock()  # other hosts' operations ask, too; pyinfra has made it one of gevent's
         self.parts: dict[type[Part[Any]], Any] = {}
         self.silent = False
+        self.failed = False
+        """Whether it could not be read: then nobody has to wait for it again."""
 
 
 def _memory(of: Host) -> _Memory:
@@ -80,17 +84,26 @@ def known(part: type[Part[T]], of: Host | None = None) -> T:
     of = this_host if of is None else of
     memory = _memory(of)
     with memory.lock:
-        if not memory.parts:
-            read_all: dict[type[Part[Any]], Any] = of.get_fact(Everything, _timeout=_TIMEOUT)
-            memory.parts |= read_all
-        if part not in memory.parts:
-            read = of.get_fact(part, _timeout=_TIMEOUT)
+        if not (memory.parts or memory.failed):
+            read_all = _read(of, Everything)
+            memory.parts |= read_all or {}
+            memory.failed = not memory.parts
+        if not (part in memory.parts or memory.failed):
+            read = _read(of, part)
             memory.parts |= {} if read is None else {part: read}
+            memory.failed = read is None
         value = memory.parts.get(part)
     if value is None or isinstance(value, FactProcessError):
         why = f": {value}" if value else ", for the reason above"
         raise Refused(f"what is true of {of.name} could not be read{why}; nothing was changed")
     return cast("T", value)
+
+
+def _read(of: Host, fact: type[FactBase[T]]) -> T | None:
+    """Ask a host; None where it does not answer, and has said why."""
+    # pyinfra would end the whole run here, with a traceback, if no other host were left. It fails with its operation.
+    read: T | None = get_fact(of.state, of, fact, kwargs={"_timeout": _TIMEOUT}, apply_failed_hosts=False)
+    return read
 
 
 def reaches(of: Host) -> bool:

@@ -11,18 +11,18 @@ from time import monotonic, sleep
 from paramiko import HostKeys, PKey, SSHException
 from pyinfra.api import Host, StringCommand
 from pyinfra.api.exceptions import ConnectError
-from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient.client import append_hostkey
 
 from operations.api import unseen
+from operations.connection import Connection
 
 _SSH_PORT = 22
 _KNOCK = 3.0  # seconds; for as long an address in the same network is asked for before it counts as silent
 _PROOF = 20.0  # seconds
 
 
-class Ssh(SSHConnector):
-    """pyinfra's ssh, to where a host is: at its `address`, unless `ssh_hostname` says otherwise.
+class Ssh(Connection):
+    """The connection to where a host is: at its `address`, unless `ssh_hostname` says otherwise.
 
     With `static` the deploy moves the host from `ssh_hostname` to `address`, so either may be right. It has
     moved where this computer has met it at `address`, or where nothing answers at `ssh_hostname` any more.
@@ -47,8 +47,7 @@ class Ssh(SSHConnector):
     def _has_moved(self, before: str, now: str) -> bool:
         if not self.answers(now):
             return False
-        met = _known_in(self.data["ssh_known_hosts_file"]).lookup(self.known_as(now))
-        return met is not None or not self.answers(before)
+        return _known_in(self.known_hosts).lookup(self.known_as(now)) is not None or not self.answers(before)
 
     @property
     def port(self) -> int:
@@ -87,9 +86,9 @@ class Ssh(SSHConnector):
         return True
 
 
-def _known_in(path: str | None) -> HostKeys:
+def _known_in(path: Path) -> HostKeys:
     try:
-        return HostKeys(str(Path(path or "~/.ssh/known_hosts").expanduser()))
+        return HostKeys(str(path))
     except (OSError, SSHException):
         return HostKeys()
 

@@ -26,11 +26,12 @@ TARGET = "pi1"
 KNOCK = f"""
 import socket, sys, time
 address = sys.argv[1]
-open_ = [socket.socket() for _ in {TCP}]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+open_ = [socket.socket(family) for _ in {TCP}]
 for one, port in zip(open_, {TCP}):
     one.setblocking(False)
     one.connect_ex((address, port))
-udp = socket.socket(type=socket.SOCK_DGRAM)
+udp = socket.socket(family, socket.SOCK_DGRAM)
 for port in {UDP}:
     udp.sendto(b"knock", (address, port))
 time.sleep(0.5)
@@ -104,8 +105,9 @@ def counted(lab: Lab) -> dict[str, int]:
 
 def got_in(lab: Lab, source: str, knock: Callable[[], object]) -> set[str]:
     """Which of the swarm's ports on the target packets of `source` reach while it knocks."""
+    family = "ip6" if ":" in source else "ip"
     rules = [
-        f"ip saddr {source} {proto} dport {port} counter name {proto}{port}"
+        f"{family} saddr {source} {proto} dport {port} counter name {proto}{port}"
         for proto, ports in (("tcp", TCP), ("udp", UDP))
         for port in ports
     ]
@@ -156,9 +158,10 @@ def until(holds: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(1)
 
 
-def restart_docker(lab: Lab, node: str) -> None:
-    """Docker's own rules come back only when it starts; what flushed them was not our firewall."""
-    lab.on(node, "sh", "-c", "systemctl reset-failed docker; systemctl restart docker").ok()
+def reboot(lab: Lab, node: str) -> None:
+    """Start a node anew. What others had in tables that were flushed, Docker's and the lab's own, is back then."""
+    command("docker", "restart", f"{lab.name}-{node}").ok()
+    until(lambda: lab.on(node, "systemctl", "is-active", "docker").code == 0)
     until(lambda: lab.docker("node", "ls", "--format", "{{.Status}}").stdout.split() == ["Ready"] * 3)
 
 
@@ -177,6 +180,20 @@ def test_only_the_named_networks_may_ask_for_the_engines_api(
     assert from_node(swarm, "pi2") == ALL
 
 
+def test_no_way_leads_in_over_ipv6_which_the_swarm_does_not_use(swarm: Lab) -> None:
+    target, node = "fd00:5::1", "fd00:5::2"
+    switch = "echo {} > /proc/sys/net/ipv6/conf/eth0/disable_ipv6"
+    knock = ("docker", "exec", f"{swarm.name}-pi2", "python3", "-c", KNOCK, target)
+    for pi, address in ((TARGET, target), ("pi2", node)):
+        swarm.on(pi, "sh", "-c", f"{switch.format(0)} && ip address add {address}/64 dev eth0 nodad").ok()
+    assert got_in(swarm, node, lambda: command(*knock).ok()) == set()
+    swarm.on(TARGET, "systemctl", "stop", "pishelf-firewall").ok()
+    assert got_in(swarm, node, lambda: command(*knock).ok()) == ALL
+    swarm.on(TARGET, "systemctl", "start", "pishelf-firewall").ok()
+    for pi in (TARGET, "pi2"):
+        swarm.on(pi, "sh", "-c", switch.format(1)).ok()
+
+
 @pytest.mark.parametrize("unit", ["docker", "pishelf-firewall"])
 def test_it_stays_closed_when_a_service_restarts(swarm: Lab, stranger: str, unit: str) -> None:
     swarm.on(TARGET, "systemctl", "restart", unit).ok()
@@ -188,7 +205,7 @@ def test_it_is_back_at_once_when_debians_own_service_flushes_all_tables(swarm: L
     for verb in ("start", "reload", "restart", "stop"):
         swarm.on(TARGET, "systemctl", verb, "nftables").ok()
         assert closed(swarm, stranger), verb
-    restart_docker(swarm, TARGET)
+    reboot(swarm, TARGET)
     assert nothing_proposed(swarm.pyinfra("--dry", "lab/inventory.py", "deploys/swarm.py"))
 
 
@@ -198,16 +215,14 @@ def test_who_stops_it_has_it_stopped(swarm: Lab, stranger: str) -> None:
     swarm.on(TARGET, "systemctl", "start", "nftables").ok()
     assert from_container(swarm, stranger) == ALL
     swarm.on(TARGET, "systemctl", "stop", "nftables").ok()
-    restart_docker(swarm, TARGET)
+    reboot(swarm, TARGET)
 
 
 def test_it_is_closed_before_the_engine_starts_again_after_a_reboot(swarm: Lab, stranger: str) -> None:
-    command("docker", "restart", f"{swarm.name}-{TARGET}").ok()
-    until(lambda: swarm.on(TARGET, "systemctl", "is-active", "docker").code == 0)
+    reboot(swarm, TARGET)
     shown = swarm.on(TARGET, "systemctl", "show", "docker", "-p", "After").ok()
     assert "pishelf-firewall.service" in shown
     assert closed(swarm, stranger)
-    until(lambda: swarm.docker("node", "ls", "--format", "{{.Status}}").stdout.split() == ["Ready"] * 3)
 
 
 DAMAGES = [
@@ -238,7 +253,7 @@ def test_what_a_person_undid_is_made_good_by_the_next_run(swarm: Lab) -> None:
             swarm.on(node, "sh", "-c", damage).ok()
         swarm.provision().ok()
         assert {node: seen(node) for node in before} == before, DAMAGES[number : number + 3]
-    restart_docker(swarm, "pi3")
+    reboot(swarm, "pi3")
 
 
 def test_one_setting_takes_away_exactly_what_is_ours(swarm: Lab, inventory: Inventory, stranger: str) -> None:
