@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyinfra import host
 from pyinfra.api import deploy
 
+from deploys.cluster import Cluster
+from deploys.settings import ClusterSettings
 from facts.engine import STARTED, TLS_FOLDER
-from operations import engine
+from operations import engine, packages, repository, upgrade
+from operations.packages import Wanted
+from operations.repository import Repository
 
-PACKAGES: Final = ("docker.io", "docker-cli")
-
-DAEMON_JSON: Final[dict[str, Any]] = {
+_DAEMON_JSON: Final[dict[str, Any]] = {
     "hosts": ["fd://", "tcp://0.0.0.0:2376"],
     # Both: without tlsverify the engine serves anyone.
     "tls": True,
@@ -24,20 +27,69 @@ DAEMON_JSON: Final[dict[str, Any]] = {
     # Rotated and compressed: json-file would fill the card.
     "log-driver": "local",
     "log-opts": {"max-size": "10m", "max-file": "3"},
+    # No engine with it can be in a swarm (moby/moby#29640), so it must not be on, whoever wrote it.
+    "live-restore": False,
+}
+
+# What CIS' benchmark for Docker asks of an engine and no service of a swarm needs.
+_HARDENING: Final[dict[str, Any]] = {
+    # No process in a container gets more rights than it started with.
+    "no-new-privileges": True,
+    # Containers that nobody put into a network of their own do not reach each other.
+    "icc": False,
+    # One program less for each published port.
+    "userland-proxy": False,
 }
 
 # The unit's own `-H fd://` and the `hosts` of daemon.json exclude each other (moby/moby#25471).
-DROP_IN: Final = f"""\
+_DROP_IN: Final = f"""\
 [Service]
 ExecStartPre=/usr/bin/touch {STARTED}
 ExecStart=
 ExecStart=dockerd
 """
 
+_TEN_MINUTES: Final = 600.0
+
 
 @deploy("Engine")
-def install() -> None:
-    """One engine, from the distribution, reachable over TLS by who has a certificate of the cluster's CA."""
-    engine.configured(name="Configure the engine", daemon_json=DAEMON_JSON, drop_in=DROP_IN)
-    engine.installed(name="Install the engine", packages=PACKAGES)
-    engine.running(name="Run the engine with this configuration")
+def install(cluster: Cluster) -> None:
+    """One engine, in one version, reachable over TLS by who has a certificate of the cluster's CA."""
+    settings = cluster.settings
+    hardened = settings.engine_hardening
+    repository.known_to_apt(name="Let apt find Docker's packages", repository=_repository(settings))
+    packages.offered(name="Look for the engine's packages", wanted=_wanted(settings))
+    engine.configured(
+        name="Configure the engine",
+        daemon_json=_DAEMON_JSON | (_HARDENING if hardened else {}),
+        without={} if hardened else _HARDENING,
+        drop_in=_DROP_IN,
+    )
+    packages.installed(name="Install the engine", wanted=_wanted(settings))
+    engine.started(name="Run the engine with this configuration")
+    engine.restarted(name="Restart the swarm's engines, one after the other", folder=cluster.folder, _serial=True)
+
+
+@deploy("Engine")
+def bring_up_to_date(cluster: Cluster) -> None:
+    """The newest version that all hosts can have, or that of `engine_version`, on one host after the other."""
+    wanted, crosses = _wanted(cluster.settings), host.data.get("major") is True
+    packages.offered(name="Look for newer packages", wanted=wanted, newer_than=_TEN_MINUTES, always=True)
+    upgrade.downloaded(name="Download them", wanted=wanted, crosses=crosses)
+    upgrade.upgraded(
+        name="Upgrade the engines, one after the other",
+        wanted=wanted,
+        crosses=crosses,
+        folder=cluster.folder,
+        _serial=True,
+    )
+
+
+def _wanted(settings: ClusterSettings) -> Wanted:
+    return Wanted(settings.engine_source, settings.engine_version)
+
+
+def _repository(settings: ClusterSettings) -> Repository | None:
+    if settings.engine_source == "distribution":
+        return None
+    return Repository(settings.engine_repository, settings.engine_key_fingerprint)

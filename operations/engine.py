@@ -1,78 +1,191 @@
-"""How a host gets its Docker engine, configured before it starts for the first time."""
+"""How a host's engine is configured and runs with its configuration."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
-from facts.engine import DAEMON_JSON, DROP_IN, Engine
+from facts.engine import BEFORE, DAEMON_JSON, DROP_IN, Engine, EngineState
 from facts.swarm import Swarm
+from operations import turn
+from operations.attempt import Attempt, notice
 from operations.file import place
 from operations.known import converges, known
 from operations.refusal import Refused
 
-# dpkg itself does not wait for another dpkg, such as the automatic upgrade of a first boot.
-_FINISH = (
-    "for second in $(seq 300); do"
-    " said=$(DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confold 2>&1) && exit 0;"
-    ' case "$said" in *lock*) sleep 1;; *) break;; esac; done; echo "$said" >&2; exit 1'
-)
-# Debian's mirror of the moment, the automatic upgrade of a first boot: both are waited for.
-_APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold"
+Steps = Generator[PyinfraCommand, None, None]
+
+_PATIENCE = 300  # seconds for an engine to start; its unit itself would wait for ever
+_CANDIDATE = f"{DAEMON_JSON}.candidate"
+# Engines before 23 cannot check a file.
+_VALIDATE = f"! dockerd --help | grep -q -- --validate || dockerd --validate --config-file={_CANDIDATE}"
+
+# Restarts the engine, and says on its last line what runs then: `new`, `old` (the configuration) or `nothing`.
+# systemd refuses a fourth start within a minute; to lift that is a repair, and nothing for every day.
+_RESTART = f"""\
+start() {{
+  timeout {_PATIENCE} systemctl restart docker.service && return
+  test "$(systemctl show -p Result --value docker.service)" = start-limit-hit || return
+  systemctl reset-failed docker.service docker.socket
+  timeout {_PATIENCE} systemctl restart docker.service
+}}
+since=$(date +%s)
+systemctl daemon-reload
+if start; then rm -f {DAEMON_JSON}{BEFORE} {DROP_IN}{BEFORE}; echo new; exit; fi
+journalctl --unit docker.service --since "@$since" --lines 20 --output cat --no-pager >&2
+runs=nothing
+for file in {DAEMON_JSON} {DROP_IN}; do
+  if test -e $file{BEFORE}; then mv $file{BEFORE} $file; runs=old; fi
+done
+if test $runs = old; then
+  systemctl daemon-reload
+  systemctl reset-failed docker.service docker.socket
+  start || runs=nothing
+fi
+echo $runs
+"""
 
 
 @converges(Engine)
-def configured(daemon_json: Mapping[str, Any], drop_in: str) -> Generator[PyinfraCommand, None, None]:
-    """Merge `daemon_json` into what is there, so that keys which a person added stay, and place the drop-in."""
-    state = known(Engine)
-    if state.daemon_json_error:
-        raise Refused(f"{state.daemon_json_error}; mend or remove the file on {host.name}, then run again")
-    merged = {**(state.daemon_json or {}), **daemon_json}
-    if state.daemon_json == merged and state.drop_in.strip() == drop_in.strip():
+def configured(daemon_json: Mapping[str, Any], without: Mapping[str, Any], drop_in: str) -> Steps:
+    """Merge `daemon_json` into what is there, so that keys which a person added stay, and place the drop-in.
+
+    An engine that is there checks the new file first, and the old one stays beside it until the engine runs.
+
+    Args:
+        without: keys that go where they have just this value, for an earlier run of ours wrote it.
+    """
+    found = known(Engine)
+    if found.daemon_json_error:
+        raise Refused(f"{found.daemon_json_error}; mend or remove the file on {host.name}, then run again")
+    mine = found.daemon_json or {}
+    if mine.get("firewall-backend", "iptables") != "iptables":
+        raise Refused(
+            f"{DAEMON_JSON} says firewall-backend {mine['firewall-backend']!r}, with which no engine can be in a swarm"
+            f" (moby/moby#46636); take that line out on {host.name}, then run again"
+        )
+    kept = {key: value for key, value in mine.items() if key not in without or value != without[key]}
+    merged = _merged(kept, daemon_json)
+    if found.daemon_json == merged and found.drop_in.strip() == drop_in.strip():
         host.noop("already configured")
         return
-    if state.daemon_json != merged:
-        yield place(DAEMON_JSON, json.dumps(merged, indent=2) + "\n")
-    if state.drop_in.strip() != drop_in.strip():
+    if found.daemon_json != merged:
+        yield from _daemon_json(found, merged)
+    if found.drop_in.strip() != drop_in.strip():
+        if found.active:
+            yield _keep(DROP_IN, "")
         yield place(DROP_IN, drop_in)
 
 
-@converges(Engine, Swarm)
-def installed(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
-    """Install the engine's packages, after finishing what an interrupted dpkg left behind."""
-    state = known(Engine)
-    if not state.interrupted and all(package in state.packages for package in packages):
-        host.noop("already installed")
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with the values of `new`; mappings are merged themselves."""
+    return {**old, **{key: _over(old.get(key), value) for key, value in new.items()}}
+
+
+def _over(old: object, new: object) -> object:
+    return _merged(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
+
+
+def _daemon_json(found: EngineState, content: Mapping[str, Any]) -> Steps:
+    text = json.dumps(content, indent=2) + "\n"
+    if not found.version:
+        yield place(DAEMON_JSON, text)
         return
-    if state.interrupted:
-        yield StringCommand(_FINISH)
-        yield StringCommand(f"{_APT} --fix-broken install")
-    if "docker-ce" in state.packages:
+    yield place(_CANDIDATE, text)
+    yield (check := Attempt(_VALIDATE))
+    if check.failed:
+        yield StringCommand(f"rm {_CANDIDATE}")
         raise Refused(
-            f"has docker-ce, and this deploy installs {packages[0]}, which would replace it; remove one first"
+            f"the engine does not take what {DAEMON_JSON} would become with our keys: {_last(check.stderr)};"
+            f" the file is as it was: mend it on {host.name}, then run again"
         )
-    yield StringCommand("apt-get -o DPkg::Lock::Timeout=300 update -qq")
-    yield StringCommand(f"{_APT} --no-install-recommends install {' '.join(packages)}")
+    if found.active:
+        yield _keep(DAEMON_JSON, "{}")
+    yield StringCommand(f"mv {_CANDIDATE} {DAEMON_JSON} && sync $(dirname {DAEMON_JSON})")
+
+
+def _keep(path: str, nothing: str) -> StringCommand:
+    """Keep a file that the engine runs with; one that is kept already, by a run that was killed, is that."""
+    return StringCommand(
+        f"test -e {path}{BEFORE} || if test -e {path}; then cp --preserve {path} {path}{BEFORE};"
+        f" else mkdir -p $(dirname {path}) && echo '{nothing}' > {path}{BEFORE}; fi"
+    )
 
 
 @converges(Engine, Swarm)
-def running() -> Generator[PyinfraCommand, None, None]:
-    """Start the engine, or restart it where it runs with an older configuration.
+def started() -> Steps:
+    """Start an engine that is stopped, and restart one that is in no swarm and runs with something older.
 
     It asks the host and not what this run changed, so that a run which was killed in between is made good.
     """
-    state = known(Engine)
-    if state.active and state.enabled and not state.stale:
-        host.noop("already running with this configuration")
+    found = known(Engine)
+    if found.mixed_iptables:
+        notice(
+            "has rules of iptables-legacy beside those of the engine, which are nftables', and a packet has to pass"
+            " both; `iptables-legacy-save` shows them. Remove them, or have the engine use them, too"
+            " (update-alternatives --set iptables /usr/sbin/iptables-legacy)"
+        )
+    starts = not found.active or (found.stale and not _is_member())
+    if not (starts or found.unproven) and found.enabled:
+        host.noop("runs")
         return
-    yield StringCommand(f"dockerd --validate --config-file={DAEMON_JSON}")
-    yield StringCommand("systemctl daemon-reload && systemctl reset-failed docker.service docker.socket")
-    yield StringCommand(
-        "systemctl enable --quiet docker.service && systemctl restart docker.service"
-        " || { journalctl -u docker.service -n 20 --no-pager -o cat >&2; exit 1; }"
+    if not found.enabled:
+        yield StringCommand("systemctl enable --quiet docker.service")
+    if starts:
+        yield (attempt := Attempt(_RESTART))
+        if why := _failure(attempt):
+            raise Refused(why)
+    elif found.unproven and not found.stale:
+        yield StringCommand(f"rm -f {DAEMON_JSON}{BEFORE} {DROP_IN}{BEFORE}")
+
+
+def _is_member() -> bool:
+    """Whether the engine belongs to a swarm, whose other members have to be thought of."""
+    membership = known(Swarm).membership
+    return membership is not None and membership.inside
+
+
+@converges(Engine, Swarm, everywhere=True)
+def restarted(folder: Path) -> Steps:
+    """Restart a swarm's member that runs with something older; call it with `_serial`, so that it is one at a time.
+
+    Args:
+        folder: the cluster's, which keeps the key that a locked manager asks for.
+    """
+    found = known(Engine)
+    if not (found.active and found.stale and _is_member()):
+        host.noop("nothing to restart for")
+        return
+    notice(f"restarts its engine for {', '.join(found.unread)}")
+    yield from turn.taken("restarting its engine", folder, _restart)
+
+
+def _restart() -> Generator[PyinfraCommand, None, turn.Outcome]:
+    yield (attempt := Attempt(_RESTART))
+    return turn.Outcome(_failure(attempt), runs=not attempt.stdout.endswith("nothing"))
+
+
+def _failure(attempt: Attempt) -> str:
+    """Why a restart did not succeed, with the engine's own words; empty if it did."""
+    runs = attempt.stdout.rpartition("\n")[2]
+    if not attempt.failed and runs in ("new", ""):
+        return ""
+    what = (
+        "its engine does not start with the new configuration, so the old one is back, and it runs with that"
+        if runs == "old"
+        else "its engine does not start"
     )
+    return (
+        f"{what}. The engine's own words:\n{attempt.stderr}\n"
+        f"Mend {DAEMON_JSON} on {host.name} (or what else these words name), then run again"
+    )
+
+
+def _last(words: str) -> str:
+    return words.strip().rpartition("\n")[2]

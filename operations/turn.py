@@ -1,0 +1,116 @@
+"""A member of the swarm stops for a moment: its work goes elsewhere first, and the swarm can decide all the while.
+
+Only one host at a time may have its turn: call operations that use this with `_serial`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyinfra import host, logger
+from pyinfra.api.command import PyinfraCommand
+
+from facts.swarm import Swarm, SwarmNode
+from operations import autolock, leader
+from operations.api import EngineApi
+from operations.attempt import notice
+from operations.drain import await_ready, drain, set_availability
+from operations.known import forget, known
+from operations.leader import Leader
+from operations.quorum import objection_to_stop
+from operations.refusal import OnController, Refused
+from operations.swarm import await_active
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the work during a turn."""
+
+    failure: str
+    """For a person; empty if all went well."""
+    runs: bool
+    """Whether the engine runs again all the same."""
+
+
+def taken(
+    what: str, folder: Path, work: Callable[[], Generator[PyinfraCommand, None, Outcome]]
+) -> Generator[PyinfraCommand, None, None]:
+    """Do `work`, which stops this host's engine for a moment, while the node is drained.
+
+    Args:
+        what: begins the sentence where it must not be.
+        folder: the cluster's, which keeps the key that a locked manager asks for.
+    """
+    seat = _seat(what)
+    if seat and seat.drains:
+        yield OnController("draining the node", seat.drain)
+    outcome = yield from work()
+    if outcome.runs and seat:
+        yield OnController("waiting until the node is back in the swarm", lambda: seat.await_return(folder))
+        if seat.drains:
+            yield OnController("giving the node work again", seat.open)
+    if outcome.failure:
+        raise Refused(outcome.failure)
+
+
+@dataclass(frozen=True)
+class _Seat:
+    """This host's place in the swarm, and the manager through which to change it."""
+
+    there: Leader
+    node: SwarmNode
+
+    @property
+    def drains(self) -> bool:
+        """Whether work can and has to move: not from a node that has none, and not where there is no other."""
+        others = (node for node in self.there.nodes.values() if node.id != self.node.id)
+        return (
+            self.node.state == "ready"
+            and self.node.availability != "drain"
+            and any(node.state == "ready" and node.availability == "active" for node in others)
+        )
+
+    def drain(self) -> None:
+        if left := drain(self.there.host, self.node.id):
+            host.log_styled(
+                f"{', '.join(left)}: not running in full elsewhere; interrupted until the node is back",
+                fg="yellow",
+                log_func=logger.warning,
+            )
+
+    def await_return(self, folder: Path) -> None:
+        """Wait until the node takes part in the swarm, by its own word and by the other manager's."""
+        own = EngineApi(host)
+        if own.get("/info")["Swarm"]["LocalNodeState"] == "locked":
+            autolock.unlock(host, folder)
+        else:
+            await_active(own)
+        await_ready(self.there.host, self.node.id)
+        if self.node.role == "manager":
+            await_ready(host, self.node.id)
+
+    def open(self) -> None:
+        set_availability(self.there.host, self.node.id, self.node.availability)
+
+
+def _seat(what: str) -> _Seat | None:
+    """This host's place, if a manager decides for its swarm.
+
+    Raises:
+        Refused: the swarm could not decide without this host, or cannot already.
+    """
+    membership = known(Swarm).membership
+    there = leader.find(besides=host.name) or leader.find()
+    if there:
+        forget(there.host, Swarm)  # what was true of the quorum before the last host's turn is not what counts
+        there = leader.find(besides=host.name) or leader.find()
+    if membership and there and membership.node_id in there.nodes:
+        if objection := objection_to_stop(there.nodes.values(), membership.node_id):
+            raise Refused(f"{what}: {objection}; bring the other managers back, then run again")
+        return _Seat(there, there.nodes[membership.node_id])
+    if membership and membership.role == "manager":
+        raise Refused(f"{what}: its swarm cannot decide anything now; bring its managers back, then run again")
+    notice("no manager of its swarm answers, so its work cannot move: it is interrupted for a moment")
+    return None
