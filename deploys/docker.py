@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pyinfra import host
 from pyinfra.api import deploy
+from pyinfra.api.exceptions import DeployError
 
 from deploys.cluster import Cluster
 from deploys.settings import ClusterSettings
@@ -86,10 +87,15 @@ def bring_up_to_date(cluster: Cluster) -> None:
 
 
 def _wanted(settings: ClusterSettings) -> Wanted:
-    return Wanted(settings.engine_source, settings.engine_version)
+    return Wanted(settings.engine_source, settings.engine_version or "")
 
 
 def _repository(settings: ClusterSettings) -> Repository | None:
     if settings.engine_source == "distribution":
         return None
+    if settings.engine_repository is None:
+        raise DeployError(
+            "engine_source = 'docker-ce' needs engine_repository, the address of Docker's apt repository: the page"
+            " 'Install Docker Engine on Debian' of Docker's documentation has it, after `URIs:`"
+        )
     return Repository(settings.engine_repository, settings.engine_key_fingerprint)

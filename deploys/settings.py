@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final, TypeVar
@@ -42,6 +43,25 @@ def _network(name: str, value: object) -> str:
         return str(ipaddress.IPv4Network(value))
     except ValueError as error:
         raise DeployError(f"{name} = {value!r} is not a network such as '10.201.0.0/16': {error}") from None
+
+
+def _version(name: str, value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"([0-9]+:)?[0-9][A-Za-z0-9.+~-]*", value):
+        return value
+    raise DeployError(f"{name} = {value!r} is not a version, e.g. '26.1' or '5:28.5.2-1~debian.13~trixie'")
+
+
+def _repository(name: str, value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"https?://[A-Za-z0-9._~:/%+-]+", value):
+        return value.rstrip("/")
+    raise DeployError(f"{name} = {value!r} is not the address of an apt repository, e.g. 'https://HOST/linux/debian'")
+
+
+def _fingerprint(name: str, value: object) -> str:
+    digits = value.replace(" ", "").upper() if isinstance(value, str) else ""
+    if re.fullmatch(r"[0-9A-F]{40}", digits):
+        return digits
+    raise DeployError(f"{name} = {value!r} is not a key's fingerprint, which has 40 hexadecimal digits")
 
 
 def _one_of(*choices: str) -> Parse:
@@ -87,6 +107,12 @@ class ClusterSettings:
     overlay_pool: str = _setting(_network)
     autolock: bool = _setting(_flag, False)
     ca_passphrase_file: str | None = _setting(_optional(_text), None)
+    engine_source: str = _setting(_one_of("distribution", "docker-ce"), "distribution")
+    engine_version: str | None = _setting(_optional(_version), None)
+    engine_repository: str | None = _setting(_optional(_repository), None)
+    # Docker's own key, as Docker publishes its fingerprint.
+    engine_key_fingerprint: str = _setting(_fingerprint, "9DC858229FC7DD38854AE2D88D81803C0EBFCD88")
+    engine_hardening: bool = _setting(_flag, True)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Downloaded(FactBase[Download]):
         return (
             # As a user with no rights, which needs a folder of its own.
             'folder=$(mktemp -d) && chown _apt "$folder" && '
-            f'if said=$({_HELPER} --quiet --quiet download-file \'{url}\' "$folder/file" 2>&1);'
+            f"if said=$({_HELPER} --quiet --quiet download-file '{url}' \"$folder/file\" 2>&1);"
             ' then cat "$folder/file"; else echo "error: $said"; fi; rm -rf "$folder"'
         )
 

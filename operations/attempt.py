@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host, logger, state
 from pyinfra.api import Host, State, StringCommand
-from pyinfra.api.arguments_typed import ConnectorArguments
+from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import PyinfraCommand
 
 

@@ -6,7 +6,7 @@ apt by itself would leave a swarm with engines that differ, and its nightly upgr
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,9 +103,9 @@ def update() -> Attempt:
 
 def _another(found: EngineState, wanted: Wanted) -> str:
     return (
-        f"has {PACKAGES[found.source][0]} {found.version}, and engine_source is {wanted.source!r}, whose {wanted.engine}"
-        f" would replace it with all that it runs. Write engine_source = {found.source!r} to keep it; or take it away"
-        f" yourself (`sudo apt-get remove {' '.join(PACKAGES[found.source])}` on {host.name}), then run again"
+        f"has {PACKAGES[found.source][0]} {found.version}, and engine_source is {wanted.source!r}, whose"
+        f" {wanted.engine} would replace it with all that it runs. Write engine_source = {found.source!r} to keep it;"
+        f" or take it away yourself (`sudo apt-get remove {' '.join(PACKAGES[found.source])}` on {host.name}), then run again"
     )
 
 
@@ -244,6 +244,5 @@ def failure(what: str, attempt: Attempt) -> str:
     lines = attempt.stderr.splitlines()
     words = [line for line in lines if line.startswith(("E:", "dpkg:"))] or lines
     fix = next((fix for signs, fix in _FIXES if any(sign in attempt.stderr for sign in signs)), "")
-    return "\n".join(
-        [f"{what} failed. apt's own words:", *words[-6:], f"{fix or 'mend what they name'} on {host.name}, then run again"]
-    )
+    advice = f"{fix or 'mend what they name'} on {host.name}, then run again"
+    return "\n".join((f"{what} failed. apt's own words:", *words[-6:], advice))

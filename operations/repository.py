@@ -32,9 +32,7 @@ class Repository:
 
     def source(self, codename: str) -> str:
         """The file that tells apt; source: sources.list(5), deb822."""
-        return (
-            f"Types: deb\nURIs: {self.address}\nSuites: {codename}\nComponents: stable\nSigned-By: {KEYRING}\n"
-        )
+        return f"Types: deb\nURIs: {self.address}\nSuites: {codename}\nComponents: stable\nSigned-By: {KEYRING}\n"
 
 
 @converges(Engine, Apt)

@@ -57,7 +57,7 @@ def taken(
 
 @dataclass(frozen=True)
 class _Seat:
-    """This host's place in the swarm, and the manager through which to change it."""
+    """A host's place in the swarm, and the manager through which to change it."""
 
     there: Leader
     node: SwarmNode
@@ -96,7 +96,7 @@ class _Seat:
 
 
 def _seat(what: str) -> _Seat | None:
-    """This host's place, if a manager decides for its swarm.
+    """The host's place, if a manager decides for its swarm.
 
     Raises:
         Refused: the swarm could not decide without this host, or cannot already.

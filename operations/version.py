@@ -34,7 +34,9 @@ def source(version: str) -> str:
 def fits(version: str, wanted: str) -> bool:
     """Whether a package's version is the one that a person wrote: whole, or as many numbers as they care for."""
     said = (version, version.rpartition(":")[2])
-    return not wanted or any(text == wanted or text.startswith(tuple(f"{wanted}{end}" for end in ".+~-")) for text in said)
+    return not wanted or any(
+        text == wanted or text.startswith(tuple(f"{wanted}{end}" for end in ".+~-")) for text in said
+    )
 
 
 @dataclass(frozen=True)
