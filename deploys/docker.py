@@ -92,7 +92,7 @@ def _run(cluster: Cluster) -> None:
 @deploy("Engine")
 def close() -> None:
     """The engine answers on its own host alone, as one that its package brought."""
-    engine.configured(name="Close the engine", daemon_json={}, without=_LISTENS, drop_in=_NOTES_ITS_START)
+    engine.closed(name="Close the engine", without=_LISTENS, drop_in=_NOTES_ITS_START)
     engine.started(name="Run the engine with this configuration")
 
 

@@ -45,7 +45,7 @@ if test "$packages"; then
   DEBIAN_FRONTEND=noninteractive {_APT} -y --allow-change-held-packages purge $packages || exit
 fi
 # What dockerd mounted, it may have left.
-awk '$2 ~ "^/(run/docker|var/lib/docker|var/lib/containerd)/" {{ print $2 }}' /proc/mounts | sort -r | xargs -r umount -l
+awk '$2 ~ "^/(run|var/lib)/(docker|containerd)/" {{ print $2 }}' /proc/mounts | sort -r | xargs -r umount -l
 for link in docker0 docker_gwbridge; do ip link delete $link 2>/dev/null; done
 # The folders themselves may be mounts, as those on a disk of their own.
 find {" ".join(DATA)} -mindepth 1 -delete 2>/dev/null
