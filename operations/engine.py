@@ -27,16 +27,17 @@ _CANDIDATE = f"{DAEMON_JSON}.candidate"
 # Restarts the engine, and says on its last line what runs then: `new`, `old` (the configuration) or `nothing`.
 # systemd refuses a fourth start within a minute; to lift that is a repair, and nothing for every day.
 _RESTART = f"""\
+since=$(date +%s)
+says() {{ journalctl --unit docker.service --since "@$since" --lines 20 --output cat --no-pager; }}
 start() {{
   timeout {_PATIENCE} systemctl restart docker.service && return
-  test "$(systemctl show -p Result --value docker.service)" = start-limit-hit || return
+  says | grep -q 'Start request repeated too quickly' || return
   systemctl reset-failed docker.service docker.socket
   timeout {_PATIENCE} systemctl restart docker.service
 }}
-since=$(date +%s)
 systemctl daemon-reload
 if start; then rm -f {DAEMON_JSON}{BEFORE} {DROP_IN}{BEFORE}; echo new; exit; fi
-journalctl --unit docker.service --since "@$since" --lines 20 --output cat --no-pager >&2
+says >&2
 runs=nothing
 for file in {DAEMON_JSON} {DROP_IN}; do
   if test -e $file{BEFORE}; then mv $file{BEFORE} $file; runs=old; fi

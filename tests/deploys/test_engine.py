@@ -152,8 +152,12 @@ def test_an_engine_that_does_not_start_again_has_its_old_configuration_back(swar
         old = {**config, "hosts": ["fd://"]}
         write(swarm, "pi3", old)
         swarm.on("pi3", "systemctl", "restart", "docker").ok()
-        taken = "import socket,time; s=socket.socket(); s.bind(('',2376)); s.listen(); time.sleep(600)"
+        taken = (
+            "import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1);"
+            " s.bind(('', 2376)); s.listen(); time.sleep(600)"
+        )
         swarm.on("pi3", "systemd-run", "--unit", "taken", "python3", "-c", taken).ok()
+        until(lambda: "2376" in swarm.on("pi3", "ss", "-Hltn", "sport = 2376").ok())
         try:
             said = swarm.deploy("swarm", "--limit", "pi3").refused(
                 "[pi3]", "address already in use", "the old one is back"
