@@ -7,8 +7,8 @@ from pyinfra.api import deploy
 
 from deploys import firewall
 from deploys.cluster import Cluster
-from deploys.docker import close, remove
-from operations import clock
+from deploys.docker import close, purge
+from operations import clock, network
 from operations import host as hosts
 from operations import leave as going
 
@@ -33,8 +33,10 @@ def reset(cluster: Cluster) -> None:
         _serial=True,
     )
     _part(cluster)
+    purge()
     firewall.remove()
-    remove()
+    network.dockers_left_alone(name="Give Docker's interfaces back", wanted=False)
+    hosts.modules_left(name="Load no kernel modules")
     hosts.named(name="Forget the other nodes' names", hostname=host.name, nodes={})
     clock.asks(name="Ask the time servers of before", servers=())
 

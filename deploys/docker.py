@@ -11,11 +11,12 @@ from pyinfra.api.exceptions import DeployError
 from deploys.cluster import Cluster
 from deploys.settings import ClusterSettings
 from facts.engine import STARTED, TLS_FOLDER
-from operations import engine, packages, purge, repository, upgrade
+from operations import engine, packages, repository, upgrade
 from operations.packages import Wanted
 from operations.repository import Repository
 
-_DAEMON_JSON: Final[dict[str, Any]] = {
+# How the engine answers the network.
+_LISTENS: Final[dict[str, Any]] = {
     "hosts": ["fd://", "tcp://0.0.0.0:2376"],
     # Both: without tlsverify the engine serves anyone.
     "tls": True,
@@ -23,6 +24,9 @@ _DAEMON_JSON: Final[dict[str, Any]] = {
     "tlscacert": f"{TLS_FOLDER}/ca.pem",
     "tlscert": f"{TLS_FOLDER}/server-cert.pem",
     "tlskey": f"{TLS_FOLDER}/server-key.pem",
+}
+
+_RUNS: Final[dict[str, Any]] = {
     # The containerd image store builds and runs multi-platform indexes.
     "features": {"containerd-snapshotter": True},
     # Rotated and compressed: json-file would fill the card.
@@ -42,10 +46,14 @@ _HARDENING: Final[dict[str, Any]] = {
     "userland-proxy": False,
 }
 
-# The unit's own `-H fd://` and the `hosts` of daemon.json exclude each other (moby/moby#25471).
-_DROP_IN: Final = f"""\
+_NOTES_ITS_START: Final = f"""\
 [Service]
 ExecStartPre=/usr/bin/touch {STARTED}
+"""
+
+# The unit's own `-H fd://` and the `hosts` of daemon.json exclude each other (moby/moby#25471).
+_DROP_IN: Final = f"""\
+{_NOTES_ITS_START}\
 ExecStart=
 ExecStart=dockerd
 """
@@ -62,32 +70,36 @@ def install(cluster: Cluster) -> None:
     packages.offered(name="Look for the engine's packages", wanted=_wanted(settings))
     engine.configured(
         name="Configure the engine",
-        daemon_json=_DAEMON_JSON | (_HARDENING if hardened else {}),
+        daemon_json=_LISTENS | _RUNS | (_HARDENING if hardened else {}),
         without={} if hardened else _HARDENING,
         drop_in=_DROP_IN,
     )
     packages.installed(name="Install the engine", wanted=_wanted(settings))
-    run(cluster)
+    _run(cluster)
 
 
+@deploy("Engine")
 def run(cluster: Cluster) -> None:
-    """Every engine runs with what is there for it; the swarm's restart one after the other, without their work."""
+    """What the engine reads at its start takes effect."""
+    _run(cluster)
+
+
+def _run(cluster: Cluster) -> None:
     engine.started(name="Run the engine with this configuration")
     engine.restarted(name="Restart the swarm's engines, one after the other", folder=cluster.folder, _serial=True)
 
 
 @deploy("Engine")
 def close() -> None:
-    """The engine of a host that left goes on, for this host alone."""
-    ours = {key: value for key, value in _DAEMON_JSON.items() if key.startswith("tls")}
-    engine.configured(name="Close the engine's port", daemon_json={"hosts": ["fd://"]}, without=ours, drop_in=_DROP_IN)
+    """The engine answers on its own host alone, as one that its package brought."""
+    engine.closed(name="Close the engine", without=_LISTENS, drop_in=_NOTES_ITS_START)
     engine.started(name="Run the engine with this configuration")
 
 
 @deploy("Engine")
-def remove() -> None:
-    """No engine, no data, no file of the cluster."""
-    purge.purged(name="Remove the engine and its data")
+def purge() -> None:
+    """No engine, and nothing of what it kept."""
+    packages.purged(name="Remove the engine and all that it keeps")
 
 
 @deploy("Engine")

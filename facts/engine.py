@@ -28,6 +28,10 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "docker-ce": ("docker-ce", "docker-ce-cli", "containerd.io"),
 }
 
+# What an engine leaves behind.
+DATA = ("/var/lib/docker", "/var/lib/containerd")
+CONFIGURATION = ("/etc/docker", str(PurePosixPath(DROP_IN).parent), REPOSITORY, KEYRING, STARTED, "/run/docker")
+
 _READ_AT_START = " ".join([DAEMON_JSON, DROP_IN, *(f"{TLS_FOLDER}/{name}.pem" for name in ("ca", "server-cert"))])
 _NAMES = "|".join(name.replace(".", "[.]") for names in PACKAGES.values() for name in names)
 # One look at dpkg's list: our packages, and any that dpkg was stopped in the middle of (dpkg-query(1), Status-Abbrev).
@@ -126,6 +130,17 @@ class Engine(Part[EngineState]):
             unread=_unread(found, unit) if unit.get("ActiveState") == "active" else (),
             mixed_iptables=found["iptables"].strip().endswith("nft-multi") and bool(found["legacy_rules"].strip()),
         )
+
+
+class Remains(Part[tuple[str, ...]]):
+    """What is there of an engine besides its packages: the first file of its data, and its configuration."""
+
+    questions: ClassVar[Mapping[str, str]] = {
+        "remains": f"find {' '.join(DATA)} -mindepth 1 -print -quit; ls -d {' '.join(CONFIGURATION)}"
+    }
+
+    def parse(self, found: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(found["remains"].splitlines())
 
 
 @dataclass(frozen=True)

@@ -23,22 +23,21 @@ Steps = Generator[PyinfraCommand, None, None]
 
 _PATIENCE = 300  # seconds for an engine to start; its unit itself would wait for ever
 _CANDIDATE = f"{DAEMON_JSON}.candidate"
-# Engines before 23 cannot check a file.
-_VALIDATE = f"! dockerd --help | grep -q -- --validate || dockerd --validate --config-file={_CANDIDATE}"
 
 # Restarts the engine, and says on its last line what runs then: `new`, `old` (the configuration) or `nothing`.
 # systemd refuses a fourth start within a minute; to lift that is a repair, and nothing for every day.
 _RESTART = f"""\
+since=$(date +%s)
+says() {{ journalctl --unit docker.service --since "@$since" --lines 20 --output cat --no-pager; }}
 start() {{
   timeout {_PATIENCE} systemctl restart docker.service && return
-  test "$(systemctl show -p Result --value docker.service)" = start-limit-hit || return
+  says | grep -q 'Start request repeated too quickly' || return
   systemctl reset-failed docker.service docker.socket
   timeout {_PATIENCE} systemctl restart docker.service
 }}
-since=$(date +%s)
 systemctl daemon-reload
 if start; then rm -f {DAEMON_JSON}{BEFORE} {DROP_IN}{BEFORE}; echo new; exit; fi
-journalctl --unit docker.service --since "@$since" --lines 20 --output cat --no-pager >&2
+says >&2
 runs=nothing
 for file in {DAEMON_JSON} {DROP_IN}; do
   if test -e $file{BEFORE}; then mv $file{BEFORE} $file; runs=old; fi
@@ -61,35 +60,52 @@ def configured(daemon_json: Mapping[str, Any], without: Mapping[str, Any], drop_
     Args:
         without: keys that go where they have just this value, for an earlier run of ours wrote it.
     """
+    yield from _configured(known(Engine), daemon_json, without, drop_in)
+
+
+@converges(Engine)
+def closed(without: Mapping[str, Any], drop_in: str) -> Steps:
+    """Take our keys out of the configuration of an engine that is there, and have this drop-in; see `configured`."""
     found = known(Engine)
+    if not found.version:
+        host.noop("no engine")
+        return
+    yield from _configured(found, {}, without, drop_in)
+
+
+def _configured(found: EngineState, daemon_json: Mapping[str, Any], without: Mapping[str, Any], drop_in: str) -> Steps:
     if found.daemon_json_error:
         raise Refused(f"{found.daemon_json_error}; mend or remove the file on {host.name}, then run again")
-    mine = found.daemon_json or {}
-    if mine.get("firewall-backend", "iptables") != "iptables":
+    old = found.daemon_json or {}
+    if (backend := old.get("firewall-backend", "iptables")) != "iptables":
         raise Refused(
-            f"{DAEMON_JSON} says firewall-backend {mine['firewall-backend']!r}, with which no engine can be in a swarm"
+            f"{DAEMON_JSON} says firewall-backend {backend!r}, and no engine with it can be in a swarm"
             f" (moby/moby#46636); take that line out on {host.name}, then run again"
         )
-    kept = {key: value for key, value in mine.items() if key not in without or value != without[key]}
-    merged = _merged(kept, daemon_json)
-    if found.daemon_json == merged and found.drop_in.strip() == drop_in.strip():
+    content = merged(old, daemon_json, without)
+    if content == old and found.drop_in.strip() == drop_in.strip():
         host.noop("already configured")
         return
-    if found.daemon_json != merged:
-        yield from _daemon_json(found, merged)
+    if content != old:
+        yield from _daemon_json(found, content)
     if found.drop_in.strip() != drop_in.strip():
         if found.active:
             yield _keep(DROP_IN, "")
         yield place(DROP_IN, drop_in)
 
 
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """`old` with the values of `new`; mappings are merged themselves."""
-    return {**old, **{key: _over(old.get(key), value) for key, value in new.items()}}
+def merged(old: Mapping[str, Any], new: Mapping[str, Any], without: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with the values of `new`, mappings merged themselves, and no key that has its value of `without`."""
+    return _over({key: value for key, value in old.items() if key not in without or value != without[key]}, new)
 
 
-def _over(old: object, new: object) -> object:
-    return _merged(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
+def _over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _over(old[key], new[key]) for key in new if _is_mapping(old.get(key)) and _is_mapping(new[key])}
+    return {**old, **new, **both}
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _daemon_json(found: EngineState, content: Mapping[str, Any]) -> Steps:
@@ -98,7 +114,7 @@ def _daemon_json(found: EngineState, content: Mapping[str, Any]) -> Steps:
         yield place(DAEMON_JSON, text)
         return
     yield place(_CANDIDATE, text)
-    yield (check := Attempt(_VALIDATE))
+    yield (check := Attempt(_validate(_CANDIDATE)))
     if check.failed:
         yield StringCommand(f"rm {_CANDIDATE}")
         raise Refused(
@@ -108,6 +124,11 @@ def _daemon_json(found: EngineState, content: Mapping[str, Any]) -> Steps:
     if found.active:
         yield _keep(DAEMON_JSON, "{}")
     yield StringCommand(f"mv {_CANDIDATE} {DAEMON_JSON} && sync $(dirname {DAEMON_JSON})")
+
+
+def _validate(path: str) -> str:
+    """The command that has the engine check a file; those before 23 cannot, and take any."""
+    return f"! dockerd --help | grep -q -- --validate || dockerd --validate --config-file={path}"
 
 
 def _keep(path: str, nothing: str) -> StringCommand:
@@ -125,6 +146,9 @@ def started() -> Steps:
     It asks the host and not what this run changed, so that a run which was killed in between is made good.
     """
     found = known(Engine)
+    if not found.version:
+        host.noop("no engine")
+        return
     if found.mixed_iptables:
         notice(
             "has rules of iptables-legacy beside those of the engine, which are nftables', and a packet has to pass"
@@ -138,6 +162,7 @@ def started() -> Steps:
     if not found.enabled:
         yield StringCommand("systemctl enable --quiet docker.service")
     if starts:
+        yield from _checked(found)
         yield (attempt := Attempt(_RESTART))
         if why := _failure(attempt):
             raise Refused(why)
@@ -162,8 +187,21 @@ def restarted(folder: Path) -> Steps:
     if not (found.active and found.stale and _is_member()):
         host.noop("nothing to restart for")
         return
+    yield from _checked(found)
     notice(f"restarts its engine for {', '.join(found.unread)}")
     yield from turn.taken("restarting its engine", folder, _restart)
+
+
+def _checked(found: EngineState) -> Steps:
+    """Leave an engine that runs alone where it would not start with the file that is there by now."""
+    if not found.active:
+        return
+    yield (check := Attempt(_validate(DAEMON_JSON)))
+    if check.failed:
+        raise Refused(
+            f"its engine would not start again with {DAEMON_JSON} as it is now: {_last(check.stderr)}; it runs on with"
+            f" what it read at its start. Mend the file on {host.name}, then run again"
+        )
 
 
 def _restart() -> Generator[PyinfraCommand, None, turn.Outcome]:

@@ -98,6 +98,15 @@ def on_time() -> Generator[PyinfraCommand, None, None]:
 
 
 @converges(Host)
+def modules_left() -> Generator[PyinfraCommand, None, None]:
+    """Load no kernel modules at boot any more; those that are loaded stay until then."""
+    if not known(Host).loaded_at_boot:
+        host.noop("loads none of ours")
+        return
+    yield StringCommand(f"rm -f {MODULES_FILE}")
+
+
+@converges(Host)
 def modules_loaded() -> Generator[PyinfraCommand, None, None]:
     """Load the kernel modules that the engine needs, now and at each boot, as far as the kernel has them."""
     state = known(Host)

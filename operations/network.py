@@ -140,16 +140,22 @@ def is_fixed(interface: Interface, new: Fixed, chosen: bool) -> bool:
 
 
 @converges(Network)
-def dockers_left_alone() -> Generator[PyinfraCommand, None, None]:
-    """Keep NetworkManager and dhcpcd away from the interfaces that Docker makes (raspberrypi/linux#4092)."""
+def dockers_left_alone(wanted: bool = True) -> Generator[PyinfraCommand, None, None]:
+    """Keep NetworkManager and dhcpcd away from the interfaces that Docker makes (raspberrypi/linux#4092).
+
+    Args:
+        wanted: False takes away what an earlier run wrote for that.
+    """
     state = known(Network)
-    dhcpcd_conf = with_block(state.dhcpcd_conf, [f"denyinterfaces {' '.join(DOCKERS_INTERFACES)}"], first=True)
+    denied = [f"denyinterfaces {' '.join(DOCKERS_INTERFACES)}"] if wanted else []
+    dhcpcd_conf = with_block(state.dhcpcd_conf, denied, first=True)
+    nm_conf = _nm_conf() if wanted else ""
     nm, dhcpcd = "NetworkManager" in state.programs, "dhcpcd" in state.programs
-    if not (nm and state.nm_conf != nm_conf()) and not (dhcpcd and state.dhcpcd_conf != dhcpcd_conf):
+    if not (nm and state.nm_conf != nm_conf) and not (dhcpcd and state.dhcpcd_conf != dhcpcd_conf):
         host.noop("nothing touches Docker's interfaces")
         return
-    if nm and state.nm_conf != nm_conf():
-        yield place(NM_CONF, nm_conf() + "\n")
+    if nm and state.nm_conf != nm_conf:
+        yield place(NM_CONF, nm_conf + "\n") if nm_conf else StringCommand(f"rm -f {NM_CONF}")
         if "NetworkManager" in state.active:
             yield StringCommand("systemctl reload NetworkManager")
     if dhcpcd and state.dhcpcd_conf != dhcpcd_conf:
@@ -158,7 +164,7 @@ def dockers_left_alone() -> Generator[PyinfraCommand, None, None]:
             yield StringCommand("dhcpcd --rebind")
 
 
-def nm_conf() -> str:
+def _nm_conf() -> str:
     """Our drop-in for NetworkManager; `+=` leaves what others have taken from it."""
     names = ";".join(f"interface-name:{name}" for name in DOCKERS_INTERFACES)
     return f"# Docker's own interfaces.\n[keyfile]\nunmanaged-devices+={names}"

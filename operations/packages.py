@@ -15,17 +15,17 @@ from pyinfra.api import Host, StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.apt import UPDATED, Apt, Offer
-from facts.engine import PACKAGES, Engine, EngineState
+from facts.engine import CONFIGURATION, DATA, PACKAGES, Engine, EngineState, Remains
 from facts.swarm import Swarm
 from operations import leader
 from operations.attempt import Attempt, notice
-from operations.known import converges, known
+from operations.known import PARTS, converges, known
 from operations.refusal import Refused
 from operations.version import MIX, choose, fits, mixed, upstream, who_has
 
 Steps = Generator[PyinfraCommand, None, None]
 
-_DAY = 24 * 3600.0
+DAY = 24 * 3600.0
 # The programs that the other operations and facts start, with the packages that bring them.
 _PROGRAMS: Final = {"curl": "curl", "nft": "nftables"}
 
@@ -36,11 +36,21 @@ _FINISH = (
     ' case "$said" in *lock*) sleep 1;; *) break;; esac; done; echo "$said" >&2; exit 1'
 )
 _APT = "apt-get -qq -o DPkg::Lock::Timeout=300"
-# An index that cannot be had is an error, not a warning. Translations are large and of no use here.
-_UPDATE = (
-    f"{_APT} -o APT::Update::Error-Mode=any -o Acquire::Languages=none -o APT::Get::List-Cleanup=false update"
-    f" && mkdir -p $(dirname {UPDATED}) && touch {UPDATED}"
-)
+_ALL = " ".join(name for names in PACKAGES.values() for name in names)
+_PURGE = f"""\
+systemctl stop docker.service docker.socket containerd.service 2>/dev/null
+packages=$(dpkg-query --show --showformat='${{Package}}\\n' {_ALL} 2>/dev/null)
+if test "$packages"; then
+  apt-mark -qq unhold $packages
+  DEBIAN_FRONTEND=noninteractive {_APT} -y --allow-change-held-packages purge $packages || exit
+fi
+# What dockerd mounted, it may have left.
+awk '$2 ~ "^/(run|var/lib)/(docker|containerd)/" {{ print $2 }}' /proc/mounts | sort -r | xargs -r umount -l
+for link in docker0 docker_gwbridge; do ip link delete $link 2>/dev/null; done
+# The folders themselves may be mounts, as those on a disk of their own.
+find {" ".join(DATA)} -mindepth 1 -delete 2>/dev/null
+rm -rf {" ".join(CONFIGURATION)} && {{ rmdir {" ".join(DATA)} 2>/dev/null || true; }} && systemctl daemon-reload
+"""
 # What apt says, and what helps.
 _FIXES: Final = (
     (("No space left", "enough free space"), "free some of its disk (`df -h`, `sudo apt-get clean`)"),
@@ -66,7 +76,7 @@ class Wanted:
 
 
 @converges(Engine, Apt)
-def offered(wanted: Wanted, newer_than: float = _DAY, always: bool = False) -> Steps:
+def offered(wanted: Wanted, newer_than: float = DAY, always: bool = False) -> Steps:
     """Have apt know the packages that have to be installed; its lists are read anew only where they have to be.
 
     Args:
@@ -82,7 +92,7 @@ def offered(wanted: Wanted, newer_than: float = _DAY, always: bool = False) -> S
     if known(Apt).age < newer_than and _is_offered(wanted):
         host.noop("apt's lists will do")
         return
-    yield (attempt := Attempt(_UPDATE))
+    yield (attempt := update())
     if attempt.failed and not _is_offered(wanted):
         raise Refused(failure("reading the lists of its package sources", attempt))
 
@@ -96,17 +106,25 @@ def install(option: str = "") -> str:
     )
 
 
-def update() -> Attempt:
-    """The command that reads apt's lists anew."""
-    return Attempt(_UPDATE)
+def update(only: str = "") -> Attempt:
+    """The command that reads apt's lists anew.
+
+    Args:
+        only: the file of the one source whose lists are read.
+    """
+    # An index that cannot be had is an error, not a warning. Translations are large and of no use here.
+    command = f"{_APT} -o APT::Update::Error-Mode=any -o Acquire::Languages=none -o APT::Get::List-Cleanup=false update"
+    if only:
+        return Attempt(f"{command} -o Dir::Etc::sourcelist={only} -o Dir::Etc::sourceparts=-")
+    return Attempt(f"{command} && mkdir -p $(dirname {UPDATED}) && touch {UPDATED}")
 
 
 def _another(found: EngineState, wanted: Wanted) -> str:
+    packages = " ".join(PACKAGES[found.source])
     return (
         f"has {PACKAGES[found.source][0]} {found.version}, and engine_source is {wanted.source!r}, whose"
         f" {wanted.engine} would replace it with all that it runs. Write engine_source = {found.source!r} to keep it;"
-        f" or take it away yourself (`sudo apt-get remove {' '.join(PACKAGES[found.source])}` on {host.name}),"
-        " then run again"
+        f" or take it away yourself (`sudo apt-get remove {packages}` on {host.name}), then run again"
     )
 
 
@@ -168,7 +186,7 @@ def _install(found: EngineState, wanted: Wanted) -> Steps:
         if not attempt.failed:
             return
         # Lists that are older than the mirror name packages which are no longer there.
-        if last or not any(sign in attempt.stderr for sign in ("fetch", "not found", "locate")):
+        if last or not any(sign in attempt.stderr for sign in ("fetch", "not found", "locate", "unmet")):
             raise Refused(failure(f"installing {' '.join(packages)}", attempt))
         yield update()
 
@@ -215,6 +233,21 @@ def _offers(wanted: Wanted) -> Iterator[tuple[str, Offer]]:
     for other, seen in states():
         if not seen.version:
             yield other.name, known(Apt, of=other).offers[wanted.engine]
+
+
+@converges(*PARTS)
+def purged() -> Steps:
+    """Take the engine away with its configuration and its data: images, volumes, its place in a swarm.
+
+    Only what its rules left in the kernel stays until the next start of the host.
+    """
+    found = known(Engine)
+    if not (found.packages or found.interrupted or known(Remains)):
+        host.noop("nothing is left of it")
+        return
+    yield (attempt := Attempt(_PURGE))
+    if attempt.failed:
+        raise Refused(failure("removing the engine", attempt))
 
 
 def states() -> Iterator[tuple[Host, EngineState]]:

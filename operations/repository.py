@@ -14,7 +14,7 @@ from facts.apt import Apt, Downloaded
 from facts.engine import KEYRING, REPOSITORY, Engine, EngineState
 from operations.file import place
 from operations.known import converges, known
-from operations.packages import failure, update
+from operations.packages import DAY, failure, update
 from operations.refusal import Refused
 from pki.openpgp import PublicKey
 
@@ -55,10 +55,11 @@ def known_to_apt(repository: Repository | None) -> Generator[PyinfraCommand, Non
         return
     if not found.codename:
         raise Refused("its /etc/os-release does not say VERSION_CODENAME, so which packages fit it is not known")
+    fresh = known(Apt).age < DAY
     if state.is_executing:  # before that the clock may be wrong, and nothing from the network right
         yield place(KEYRING, _armoured(_checked_key(repository)))
     yield place(REPOSITORY, source)
-    yield (attempt := update())
+    yield (attempt := update(REPOSITORY if fresh else ""))
     if attempt.failed:
         # With a source that contradicts another one apt does nothing at all any more.
         yield StringCommand(f"rm -f {REPOSITORY} {KEYRING}")

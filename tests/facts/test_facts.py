@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
-from facts.engine import Engine
 from facts.host import Host, platform
 from facts.part import Part, command_for
 from facts.sections import script, sections
@@ -47,25 +46,6 @@ def said(part: type[Part[object]], **answers: str) -> list[str]:
 @given(st.lists(st.text()))
 def test_sections_take_any_text(lines: list[str]) -> None:
     assert isinstance(sections(lines), dict)
-
-
-def test_a_blank_machine_is_read_without_an_engine() -> None:
-    state = Engine().process(said(Engine, unit="ActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no"))
-    assert (state.packages, state.daemon_json, state.active, state.stale) == ({}, None, False, False)
-
-
-def test_only_packages_that_are_installed_whole_count() -> None:
-    listed = "docker.io 26.1.5 ii \ndocker-cli 26.1.5 iF \ndocker-ce 28 un "
-    state = Engine().process(said(Engine, packages=listed, interrupted="docker-cli"))
-    assert state.packages == {"docker.io": "26.1.5"}
-    assert state.interrupted
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '"words"', "{'hosts': []}"])
-def test_a_broken_daemon_json_is_named(text: str) -> None:
-    state = Engine().process(said(Engine, daemon_json=text))
-    assert state.daemon_json is None
-    assert "daemon.json" in state.daemon_json_error
 
 
 def test_the_facts_of_a_host_can_be_read_on_this_machine() -> None:
