@@ -9,13 +9,18 @@ from typing import Any, ClassVar, Literal
 
 from facts.part import Part
 
+SWARM_PORT = 2377
+# Source: docs.docker.com/engine/swarm/swarm-tutorial, "Open protocols and ports between the hosts".
+GOSSIP_PORT = 7946
+VXLAN_PORT = 4789  # it authenticates nobody
+
 Role = Literal["manager", "worker"]
 Availability = Literal["active", "pause", "drain"]
 
 # The socket would start an engine that is stopped, and a dead one would let us wait: the unit says it at once.
-_RUNS = "systemctl is-active --quiet docker.service"
+RUNS = "systemctl is-active --quiet docker.service"
 # The engine's API without docker's command line, which takes a Pi a second of its processor's time.
-_ASK = "curl --silent --fail --max-time 20 --noproxy '*' --unix-socket /run/docker.sock http://engine"
+ASK = "curl --silent --fail --max-time 20 --noproxy '*' --unix-socket /run/docker.sock http://engine"
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,10 @@ class Swarm(Part[SwarmState]):
     """Reads `SwarmState`. Source: Engine API, GET /info and GET /nodes."""
 
     questions: ClassVar[Mapping[str, str]] = {
-        "info": f"{_RUNS} && if command -v curl >/dev/null; then {_ASK}/info;"
+        "info": f"{RUNS} && if command -v curl >/dev/null; then {ASK}/info;"
         " else docker info --format '{{json .}}'; fi",
-        "nodes": f"{_RUNS} && test -s /var/lib/docker/swarm/docker-state.json"
-        f" && if command -v curl >/dev/null; then {_ASK}/nodes;"
+        "nodes": f"{RUNS} && test -s /var/lib/docker/swarm/docker-state.json"
+        f" && if command -v curl >/dev/null; then {ASK}/nodes;"
         " else docker node inspect $(docker node ls --quiet); fi",
     }
 

@@ -16,16 +16,12 @@ from pyinfra.api.command import PyinfraCommand
 
 from facts.firewall import DROP_IN, RULES, SEAL, SEALED, TABLE, UNIT, UNIT_FILE, Firewall, FirewallState
 from facts.network import Network
-from facts.swarm import Swarm
+from facts.swarm import GOSSIP_PORT, SWARM_PORT, VXLAN_PORT, Swarm
 from operations.file import place
 from operations.known import converges, known
 from operations.refusal import Refused
-from operations.swarm import SWARM_PORT
 from pki.context import ENGINE_PORT
 
-# Source: docs.docker.com/engine/swarm/swarm-tutorial, "Open protocols and ports between the hosts".
-GOSSIP_PORT = 7946
-VXLAN_PORT = 4789  # it authenticates nobody
 _NFT = "/usr/sbin/nft"
 _NO_NFT = "nft is not there; install the package nftables, then run again"
 _NO_KERNEL = (

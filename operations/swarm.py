@@ -17,7 +17,7 @@ from pyinfra.api.command import PyinfraCommand
 
 from facts.host import Host as HostFact
 from facts.host import platform
-from facts.swarm import Availability, Membership, Role, Swarm, SwarmNode, SwarmState
+from facts.swarm import SWARM_PORT, Availability, Membership, Role, Swarm, SwarmNode, SwarmState
 from operations import leader
 from operations.api import EngineApi, EngineError
 from operations.join import why_not
@@ -27,7 +27,6 @@ from operations.quorum import Quorum, objection_to_remove
 from operations.refusal import OnController, Refused
 from pki.records import keep_swarm_id, swarm_id
 
-SWARM_PORT = 2377
 _SUBNET_SIZE = 24
 _PATIENCE = 60  # seconds
 # On a node: the names of its labels that the inventory gave it, so that those which it no longer has can go.

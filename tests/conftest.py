@@ -11,11 +11,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.commands import ROOT, Lab, command
 
 NAME = f"test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]}"
 NODES = 3
+# How long an example takes says something of the machine's load, and nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
