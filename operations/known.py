@@ -6,10 +6,10 @@ until an operation that `converges` a part has changed something. pyinfra itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import wraps
 from threading import RLock
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
 from pyinfra import host as this_host
 from pyinfra import inventory, state
@@ -38,10 +38,12 @@ _TIMEOUT = 90  # seconds; a Pi with a bad card is slow, one that hangs must not 
 
 
 class Everything(FactBase[dict[type[Part[Any]], Any]]):
-    """Each of `PARTS` with its value, or with the FactProcessError that reading it gave. One round trip."""
+    """Each of `parts` with its value, or with the FactProcessError that reading it gave. One round trip."""
+
+    parts: ClassVar[Sequence[type[Part[Any]]]] = PARTS
 
     def command(self) -> str:
-        return command_for(PARTS)
+        return command_for(self.parts)
 
     @staticmethod
     def default() -> dict[type[Part[Any]], Any]:
@@ -49,7 +51,7 @@ class Everything(FactBase[dict[type[Part[Any]], Any]]):
 
     def process(self, output: Iterable[str]) -> dict[type[Part[Any]], Any]:
         found = sections(output)
-        return {part: _value(part, found) for part in PARTS}
+        return {part: _value(part, found) for part in self.parts}
 
 
 def _value(part: type[Part[Any]], found: Mapping[str, str]) -> object:

@@ -13,6 +13,7 @@ import bcrypt
 
 from pki.folder import write_private
 
+_CONFIG = "config.json"
 _USER = "cluster"
 # The password is 192 random bits, so the hash need not be slow, and a Pi checks it on every request.
 _ROUNDS = 5
@@ -53,18 +54,29 @@ def registry_login(folder: Path, registry: str) -> Login:
     Raises:
         ValueError: config.json is there and is not what Docker writes.
     """
-    path = folder / "config.json"
-    config: dict[str, Any] = {}
-    try:
-        if path.exists():
-            config = json.loads(path.read_text())
-            if (known := config.get("auths", {}).get(registry)) is not None:
-                user, _, password = base64.b64decode(known["auth"], validate=True).decode().partition(":")
-                return Login(user, password)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"reading {path}: {error!r}; remove the file to have it made again") from error
+    if login := known_login(folder, registry):
+        return login
+    config = _config(folder)
     login = Login(_USER, secrets.token_urlsafe(24))
     token = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
     auths = {**config.get("auths", {}), registry: {"auth": token}}
-    write_private(path, json.dumps({**config, "auths": auths}, indent=2).encode())
+    write_private(folder / _CONFIG, json.dumps({**config, "auths": auths}, indent=2).encode())
     return login
+
+
+def known_login(folder: Path, registry: str) -> Login | None:
+    """The login as `registry_login`, or None where there is none yet."""
+    try:
+        known = _config(folder).get("auths", {}).get(registry)
+        if known is None:
+            return None
+        user, _, password = base64.b64decode(known["auth"], validate=True).decode().partition(":")
+        return Login(user, password)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"reading {folder / _CONFIG}: {error!r}; remove the file to have it made again") from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / _CONFIG
+    config: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return config

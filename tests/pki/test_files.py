@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pki.authority import Authority
 from pki.context import Context, forget
-from pki.credentials import Login, registry_login
+from pki.credentials import Login, known_login, registry_login
 from pki.folder import cluster_folder, write_private
 from pki.people import client_files
 
@@ -58,6 +58,12 @@ def test_the_login_is_made_once_and_reads_as_dockers_own(tmp_path: Path) -> None
     assert len(login.password) >= 32
     assert mode(tmp_path / "config.json") == 0o600
     assert list(json.loads((tmp_path / "config.json").read_text())["auths"]) == ["198.18.0.11:5000"]
+
+
+def test_who_only_asks_for_a_login_makes_none(tmp_path: Path) -> None:
+    assert known_login(tmp_path, "198.18.0.11:5000") is None
+    assert list(tmp_path.iterdir()) == []
+    assert registry_login(tmp_path, "198.18.0.11:5000") == known_login(tmp_path, "198.18.0.11:5000")
 
 
 def test_what_a_person_added_to_the_login_file_stays(tmp_path: Path) -> None:
