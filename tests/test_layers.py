@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Folder -> the folders of this project that it may import.
 ARROWS = {
-    "deploys": {"operations", "facts", "pki"},
+    "deploys": {"doctor", "operations", "facts", "pki"},
+    "doctor": {"operations", "facts", "pki"},
     "operations": {"facts", "pki"},
     "facts": set[str](),
     "pki": set[str](),
@@ -23,7 +24,7 @@ ONLY_IN = {
     "pyinfra": {"deploys", "operations", "facts", "lab"},
     "pyinfra_cli": {"lab"},
     "click": {"image", "lab"},
-    "rich": {"image", "lab"},
+    "rich": {"doctor", "image", "lab"},
     "jinja2": {"image"},
     "cryptography": {"pki", "operations", "lab"},
 }
