@@ -15,7 +15,7 @@ VENV := .venv/bin
 # The tools of this clone before those of the machine.
 export PATH := $(CURDIR)/.build/bin:$(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: help setup demo lab provision images stack prove test lint lock clean distclean
+.PHONY: help setup demo lab provision doctor images stack prove test lint lock clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ lab: setup ## start the virtual Pis
 INVENTORY ?= inventory.py
 provision: setup ## turn the Pis of inventory.py into a swarm
 	@pyinfra -y $(INVENTORY) deploys/swarm.py
+
+doctor: setup ## say what is wrong with the Pis, and change nothing (INVENTORY=…)
+	@pyinfra $(INVENTORY) deploys/doctor.py || test $$? -eq 1 # make knows good and bad only: warnings are good
 
 # The docker context that provisioning left; its name is the cluster's. Without it, docker's current one.
 CONTEXT ?=

@@ -1,9 +1,12 @@
 """How pyinfra runs here."""
 
 import logging
+from pathlib import Path
 
+import click
 from pyinfra import config
 from pyinfra.connectors import ssh, util
+from pyinfra.context import ctx_state
 
 from operations.connection import ask
 from operations.reach import Ssh
@@ -20,3 +23,11 @@ config.SUDO = True
 # callback host_before_connect, can only be asked for by code that runs after all connections are made.)
 ssh.SSHConnector = Ssh
 util.getpass = ask
+
+# The doctor names hosts that do not answer in its table, and has no question to ask about them.
+_command = click.get_current_context(silent=True)
+_operations = _command.params["operations"] if _command else ()
+if any(Path(each).name == "doctor.py" for each in _operations):
+    from deploys import diagnosis
+
+    diagnosis.prepare(ctx_state.get(), _operations)

@@ -31,19 +31,33 @@ OWNER = "cluster owner"
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """What the inventory says of the cluster, and what its folder holds."""
+class Description:
+    """What the inventory says of the cluster."""
 
     settings: ClusterSettings
     hosts: Mapping[str, HostSettings]
     managers: Sequence[str]
-    registry: str
-    """The registry's address, `host:port`."""
+
+    @property
+    def registry(self) -> str:
+        """The registry's address, `host:port`."""
+        return f"{self.hosts[self.settings.registry_node].address}:{REGISTRY_PORT}"
+
+
+@dataclass(frozen=True)
+class Cluster(Description):
+    """What the inventory says of the cluster, and what its folder holds."""
+
     folder: Path
     """`.cluster/<name>/`: the CA, the client certificate in Docker's file names, the registry's login."""
     keys: KeyRing
     """Opens the CA's key when something has to be signed; a person is asked for its passphrase at most once."""
     login: Login
+
+
+def described() -> Description:
+    """The inventory's cluster; nothing is made. Raises what `read` raises of an inventory."""
+    return _described(tuple(inventory))
 
 
 def read() -> Cluster:
@@ -57,6 +71,13 @@ def read() -> Cluster:
 
 @cache  # every host walks the deploy, but there is one cluster
 def _read(hosts: tuple[Host, ...]) -> Cluster:
+    found = _described(hosts)
+    if len(found.managers) % 2 == 0:
+        logger.warning(tolerance(len(found.managers)))
+    return _with_folder(found)
+
+
+def _described(hosts: tuple[Host, ...]) -> Description:
     managers = [host.name for host in leader.managers()]
     if not managers:
         raise DeployError("the inventory has no manager; put one host into the list `managers`")
@@ -69,9 +90,7 @@ def _read(hosts: tuple[Host, ...]) -> Cluster:
     for setting in ("registry_node", "prometheus_node"):
         if (node := getattr(settings, setting)) not in of:
             raise DeployError(f"{setting} = {node!r} is not in the inventory, which has {', '.join(sorted(of))}")
-    if len(managers) % 2 == 0:
-        logger.warning(tolerance(len(managers)))
-    return _with_folder(settings, of, managers)
+    return Description(settings, of, managers)
 
 
 def issuer(cluster: Cluster, *, replacing: bool = False, older_than: datetime | None = None) -> Issuer:
@@ -89,20 +108,20 @@ def require_limit(verb: str) -> None:
         raise DeployError(f"which host shall {verb}? Name it: pyinfra INVENTORY deploys/{verb}.py --limit pi3")
 
 
-def _with_folder(settings: ClusterSettings, hosts: Mapping[str, HostSettings], managers: Sequence[str]) -> Cluster:
-    registry = f"{hosts[settings.registry_node].address}:{REGISTRY_PORT}"
+def _with_folder(found: Description) -> Cluster:
+    name = found.settings.cluster_name
     try:
-        folder = cluster_folder(settings.cluster_name, ROOT)
-        keys = KeyRing(passphrases(settings.ca_passphrase_file))
-        authority = Authority.load_or_create(folder, settings.cluster_name, keys)
+        folder = cluster_folder(name, ROOT)
+        keys = KeyRing(passphrases(found.settings.ca_passphrase_file))
+        authority = Authority.load_or_create(folder, name, keys)
         client_files(authority, folder, OWNER)
         swarm_id(folder), unlock_key(folder)  # what is damaged is told now
-        login = registry_login(folder, registry)
+        login = registry_login(folder, found.registry)
     except (ValueError, OSError) as error:
         raise DeployError(str(error)) from error
     if authority.warning:
         logger.warning(authority.warning)
-    return Cluster(settings, hosts, managers, registry, folder, keys, login)
+    return Cluster(found.settings, found.hosts, found.managers, folder, keys, login)
 
 
 def _check_groups(host: Host) -> None:

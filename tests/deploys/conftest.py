@@ -25,9 +25,9 @@ def five(alone: None) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def blank_only(alone: None) -> Iterator[Lab]:
-    """One virtual Pi that no test provisions."""
+    """Two virtual Pis that no test provisions."""
     lab = Lab(f"{NAME}-blank")
     lab.python("lab", "down").ok()
-    lab.python("lab", "up", "--nodes", "1").ok()
+    lab.python("lab", "up", "--nodes", "2").ok()
     yield lab
     lab.python("lab", "down").ok()
