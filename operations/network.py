@@ -155,6 +155,7 @@ def dockers_left_alone() -> Generator[PyinfraCommand, None, None]:
     if dhcpcd and state.dhcpcd_conf != dhcpcd_conf:
         yield place(DHCPCD_CONF, dhcpcd_conf + "\n")
         if "dhcpcd" in state.active:
+            # It asks for its lease anew: this connection stalls for some seconds, and goes on.
             yield StringCommand("dhcpcd --rebind")
 
 
