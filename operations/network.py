@@ -161,6 +161,7 @@ def dockers_left_alone(wanted: bool = True) -> Generator[PyinfraCommand, None, N
     if dhcpcd and state.dhcpcd_conf != dhcpcd_conf:
         yield place(DHCPCD_CONF, dhcpcd_conf + "\n")
         if "dhcpcd" in state.active:
+            # It asks for its lease anew: this connection stalls for some seconds, and goes on.
             yield StringCommand("dhcpcd --rebind")
 
 

@@ -45,7 +45,7 @@ def test_the_interface_has_the_address_or_let_us_in_or_leads_outside(address: st
 
 
 def test_a_host_without_a_way_outside_is_refused() -> None:
-    with pytest.raises(Refused, match=r"no.* default route"):
+    with pytest.raises(Refused, match="none of its interfaces"):
         interface_for(state(), "192.168.1.14", "pi.local")
 
 
