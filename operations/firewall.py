@@ -7,18 +7,20 @@ here, and nobody else's rules are touched. Services' published ports are forward
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.firewall import DROP_IN, RULES, SEAL, SEALED, TABLE, UNIT, UNIT_FILE, Firewall, FirewallState
 from facts.network import Network
 from facts.swarm import GOSSIP_PORT, SWARM_PORT, VXLAN_PORT, Swarm
+from operations import leader
 from operations.file import place
-from operations.known import converges, known
+from operations.known import converges, known, reaches
 from operations.refusal import Refused
 from pki.context import ENGINE_PORT
 
@@ -107,6 +109,11 @@ def lets_us_in(
     Args:
         address, nodes, networks: as for `closed`.
     """
+    if closed_to_us := list(_not_let_in_by(address)):
+        raise Refused(
+            f"is not yet let in by the firewall of {', '.join(closed_to_us)}, which --limit keeps this run from"
+            " changing; run it without --limit: it changes other hosts only where they differ"
+        )
     if _has(address):  # one that is still to get its address is asked when it has it
         _look(known(Firewall), address, nodes, networks)
     host.noop("lets us in")
@@ -122,10 +129,10 @@ def closed(address: str, nodes: Sequence[str], networks: Sequence[str] | None) -
         nodes: the addresses of all hosts of the inventory, whether this run reaches them or not.
         networks: None for the one that the host itself is in.
     """
-    state = known(Firewall)
-    rules = ruleset({*nodes, *_managers()}, _look(state, address, nodes, networks))
+    found = known(Firewall)
+    rules = ruleset({*nodes, *_managers()}, _look(found, address, nodes, networks))
     wanted = {RULES: rules, UNIT_FILE: _UNIT_TEXT, DROP_IN: _DROP_IN_TEXT}
-    if state.loaded and state.enabled and state.files == {path: text.strip() for path, text in wanted.items()}:
+    if found.loaded and found.enabled and found.files == {path: text.strip() for path, text in wanted.items()}:
         host.noop("already closed")
         return
     yield StringCommand(_POSSIBLE)
@@ -142,8 +149,8 @@ def closed(address: str, nodes: Sequence[str], networks: Sequence[str] | None) -
 @converges(Firewall)
 def opened() -> Generator[PyinfraCommand, None, None]:
     """Take our table away, and all that makes it."""
-    state = known(Firewall)
-    if not (any(state.files.values()) or state.enabled or state.table):
+    found = known(Firewall)
+    if not (any(found.files.values()) or found.enabled or found.table):
         host.noop("there is none of ours")
         return
     yield StringCommand(f"if test -e {UNIT_FILE}; then systemctl disable --quiet --now {UNIT}; fi")
@@ -154,27 +161,36 @@ def opened() -> Generator[PyinfraCommand, None, None]:
     )
 
 
+def _not_let_in_by(address: str) -> Iterator[str]:
+    """Managers that this run must not change, and whose firewall does not know a node of that address."""
+    for manager in leader.managers():
+        if not state.is_host_in_limit(manager) and reaches(manager):
+            rules = known(Firewall, of=manager).files[RULES]
+            if rules and not re.search(rf"\b{re.escape(address)}\b", rules):
+                yield manager.name
+
+
 def _has(address: str) -> bool:
     interfaces = known(Network).interfaces.values()
     return any(str(own.ip) == address for interface in interfaces for own in interface.addresses)
 
 
-def _look(state: FirewallState, address: str, nodes: Sequence[str], networks: Sequence[str] | None) -> Sequence[str]:
+def _look(found: FirewallState, address: str, nodes: Sequence[str], networks: Sequence[str] | None) -> Sequence[str]:
     """The networks from which the engine's API may be asked.
 
     Raises:
         Refused: the rules would shut out this computer, or this host from the others.
     """
-    api = _api_networks(state, address, networks)
-    if objection := shut_out(state.controller, nodes, api) or other_source(state, nodes):
+    api = _api_networks(found, address, networks)
+    if objection := shut_out(found.controller, nodes, api) or other_source(found, nodes):
         raise Refused(objection)
     return api
 
 
-def _api_networks(state: FirewallState, address: str, networks: Sequence[str] | None) -> Sequence[str]:
+def _api_networks(found: FirewallState, address: str, networks: Sequence[str] | None) -> Sequence[str]:
     if networks is not None:
         return networks
-    if not (own := state.network_of(address)):
+    if not (own := found.network_of(address)):
         raise Refused(
             f"has no connection to a network that its address {address} is in, so it cannot be told who may ask for"
             " the engine's API; correct the address in the inventory, or name the networks in group_data/all.py:"
@@ -207,14 +223,15 @@ def shut_out(controller: str, nodes: Sequence[str], networks: Sequence[str]) -> 
     )
 
 
-def other_source(state: FirewallState, nodes: Sequence[str]) -> str:
+def other_source(found: FirewallState, nodes: Sequence[str]) -> str:
     """Why other nodes would not let this host in; empty if they will."""
     for node in nodes:
-        source = state.source_for(node)
+        source = found.source_for(node)
         if source and source not in nodes:
             return (
                 f"talks to {node} from {source}, which is not its address in the inventory, so the other nodes'"
                 f" firewall would shut it out; a second connection to the same network, such as WiFi beside a cable?"
-                f" Turn one off, or give it {source} as its address; then run again"
+                f" Turn one off, or name {source} in the inventory, as its address or its data_path_address;"
+                " then run again"
             )
     return ""

@@ -332,6 +332,16 @@ def test_a_node_that_talks_from_another_address_than_its_own_is_refused_by_name(
         swarm.on("pi2", "ip", "address", "del", f"{subnet}.250/24", "dev", "eth0").ok()
 
 
+def test_a_node_that_the_others_do_not_let_in_yet_is_told_before_anything_changes(
+    swarm: Lab, tmp_path: Path, restored: None
+) -> None:
+    without = swarm.inventory(tmp_path, "managers = _managers\nworkers = _workers[:-1]")
+    swarm.deploy("swarm", inventory=without).ok()
+    swarm.on("pi3", "rm", "-rf", "/etc/docker/certs.d").ok()
+    swarm.provision("--limit", "pi3").refused("[pi3]", "not yet let in by the firewall of pi1", "without --limit")
+    assert swarm.on("pi3", "test", "-e", "/etc/docker/certs.d").code != 0
+
+
 def test_a_kernel_that_cannot_filter_is_named_with_the_way_out(swarm: Lab, restored: None) -> None:
     """A stand-in for `nft` says what it says on a kernel without nf_tables."""
     fake = r"#!/bin/sh\necho Error: Could not process rule: Operation not supported >&2\nexit 1\n"
