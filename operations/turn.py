@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyinfra import host, logger, state
+from pyinfra import host, inventory, logger, state
 from pyinfra.api.command import PyinfraCommand
 
 from facts.swarm import Swarm, SwarmNode
@@ -23,7 +23,6 @@ from operations.leader import Leader
 from operations.quorum import objection_to_stop
 from operations.refusal import OnController, Refused
 from operations.swarm import await_active
-
 
 # Seconds in which a manager that has just been started is back.
 _PATIENCE = 60
@@ -112,22 +111,21 @@ def _seat(what: str) -> _Seat | None:
     end = time.monotonic() + _PATIENCE
     while True:
         there = _decides()
-        if there is None or membership.node_id not in there.nodes:
-            break
-        objection = objection_to_stop(there.nodes.values(), membership.node_id)
-        if not objection:
-            return _Seat(there, there.nodes[membership.node_id])
+        node = there.nodes.get(membership.node_id) if there else None
+        objection = objection_to_stop(there.nodes.values(), node.id) if there and node else "no manager decides for it"
+        if there and node and not objection:
+            return _Seat(there, node)
         if not state.is_executing or time.monotonic() > end:
-            raise Refused(f"{what}: {objection}; bring the other managers back, then run again")
+            break
         time.sleep(1)
-    if membership.role == "manager":
-        raise Refused(f"{what}: its swarm cannot decide anything now; bring its managers back, then run again")
+    if node or membership.role == "manager":
+        raise Refused(f"{what}: {objection}; bring the other managers back, then run again")
     notice("no manager of its swarm answers, so its work cannot move: it is interrupted for a moment")
     return None
 
 
 def _decides() -> Leader | None:
     """A manager with what it knows just now, not this host if there is another."""
-    for other in leader.managers():
+    for other in inventory:
         forget(other, Swarm)
     return leader.find(besides=host.name) or leader.find()
