@@ -189,7 +189,7 @@ def restarted(folder: Path) -> Steps:
         return
     yield from _checked(found)
     notice(f"restarts its engine for {', '.join(found.unread)}")
-    yield from turn.taken("restarting its engine", folder, _restart)
+    yield from turn.taken("restarting its engine", folder, restart)
 
 
 def _checked(found: EngineState) -> Steps:
@@ -204,7 +204,8 @@ def _checked(found: EngineState) -> Steps:
         )
 
 
-def _restart() -> Generator[PyinfraCommand, None, turn.Outcome]:
+def restart() -> Generator[PyinfraCommand, None, turn.Outcome]:
+    """Restart the engine, with its former configuration where it does not start with the present one."""
     yield (attempt := Attempt(_RESTART))
     return turn.Outcome(_failure(attempt), runs=not attempt.stdout.endswith("nothing"))
 

@@ -79,9 +79,10 @@ def _checked_key(repository: Repository) -> PublicKey:
     address = f"{repository.address}/gpg"
     download = host.get_fact(Downloaded, url=address, _timeout=_TIMEOUT)
     if download.error:
+        why = " ".join(download.error.split())
         raise Refused(
-            f"downloading the key {address} failed: {download.error}; look at engine_repository and at the host's"
-            " network, then run again"
+            f"downloading the key {address} failed: {why}; look at engine_repository and at the host's network,"
+            " then run again"
         )
     try:
         key = PublicKey.parse(download.text.encode())

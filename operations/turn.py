@@ -5,11 +5,12 @@ Only one host at a time may have its turn: call operations that use this with `_
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyinfra import host, logger
+from pyinfra import host, inventory, logger, state
 from pyinfra.api.command import PyinfraCommand
 
 from facts.swarm import Swarm, SwarmNode
@@ -22,6 +23,9 @@ from operations.leader import Leader
 from operations.quorum import objection_to_stop
 from operations.refusal import OnController, Refused
 from operations.swarm import await_active
+
+# Seconds in which a manager that has just been started is back.
+_PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -102,15 +106,26 @@ def _seat(what: str) -> _Seat | None:
         Refused: the swarm could not decide without this host, or cannot already.
     """
     membership = known(Swarm).membership
-    there = leader.find(besides=host.name) or leader.find()
-    if there:
-        forget(there.host, Swarm)  # what was true of the quorum before the last host's turn is not what counts
-        there = leader.find(besides=host.name) or leader.find()
-    if membership and there and membership.node_id in there.nodes:
-        if objection := objection_to_stop(there.nodes.values(), membership.node_id):
-            raise Refused(f"{what}: {objection}; bring the other managers back, then run again")
-        return _Seat(there, there.nodes[membership.node_id])
-    if membership and membership.role == "manager":
-        raise Refused(f"{what}: its swarm cannot decide anything now; bring its managers back, then run again")
+    if membership is None or not membership.inside:
+        return None
+    end = time.monotonic() + _PATIENCE
+    while True:
+        there = _decides()
+        node = there.nodes.get(membership.node_id) if there else None
+        objection = objection_to_stop(there.nodes.values(), node.id) if there and node else "no manager decides for it"
+        if there and node and not objection:
+            return _Seat(there, node)
+        if not state.is_executing or time.monotonic() > end:
+            break
+        time.sleep(1)
+    if node or membership.role == "manager":
+        raise Refused(f"{what}: {objection}; bring the other managers back, then run again")
     notice("no manager of its swarm answers, so its work cannot move: it is interrupted for a moment")
     return None
+
+
+def _decides() -> Leader | None:
+    """A manager with what it knows just now, not this host if there is another."""
+    for other in inventory:
+        forget(other, Swarm)
+    return leader.find(besides=host.name) or leader.find()

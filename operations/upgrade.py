@@ -16,14 +16,13 @@ from facts.engine import PACKAGES, Engine
 from facts.swarm import Swarm
 from operations import leader, turn
 from operations.attempt import Attempt
+from operations.engine import restart
 from operations.known import converges, known
 from operations.packages import Wanted, failure, hold, install, states
 from operations.refusal import Refused
 from operations.version import MIX, choose, major, mixed, upstream, who_has
 
 Steps = Generator[PyinfraCommand, None, None]
-
-_STARTS = "systemctl is-active --quiet docker.service || systemctl start docker.service"
 
 
 @converges()
@@ -61,9 +60,12 @@ def upgraded(wanted: Wanted, crosses: bool, folder: Path) -> Steps:
 
 def _upgrade(packages: list[str], wanted: Wanted) -> Generator[PyinfraCommand, None, turn.Outcome]:
     yield (attempt := Attempt(f"{install()} {' '.join(packages)} && {hold(wanted)}"))
-    yield (start := Attempt(_STARTS))
     why = failure(f"upgrading {' '.join(packages)}", attempt) if attempt.failed else ""
-    return turn.Outcome(why, runs=not start.failed)
+    # Docker's own packages restart the engine; Debian's leave the old one running.
+    if (found := known(Engine)).active and not found.stale:
+        return turn.Outcome(why, runs=True)
+    outcome = yield from restart()
+    return turn.Outcome(why or outcome.failure, outcome.runs)
 
 
 def _newer(wanted: Wanted, crosses: bool) -> list[str]:

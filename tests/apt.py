@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -118,7 +118,7 @@ def downloaded(lab: Lab, node: str, package: str, folder: Path) -> Path:
     return folder / f"{package}.deb"
 
 
-def docker_ce(lab: Lab, folder: Path, versions: list[str]) -> Repository:
+def docker_ce(lab: Lab, folder: Path, versions: Sequence[str]) -> Repository:
     """Docker's own packages in these versions: the distribution's programs under Docker's names."""
     repository = Repository(folder / "repository")
     repository.pool.mkdir(parents=True)
@@ -126,16 +126,20 @@ def docker_ce(lab: Lab, folder: Path, versions: list[str]) -> Repository:
         package: Tree.of(downloaded(lab, "pi1", package, folder), folder / package)
         for package in ("docker.io", "docker-cli", "containerd")
     }
-    nobody = {"Replaces": "", "Breaks": "", "Recommends": "", "Suggests": "", "Provides": "", "Conflicts": ""}
-    trees["containerd"].build(
-        repository.pool, {**nobody, "Package": " containerd.io", "Version": " 1.7.24-1", "Provides": " containerd"}
-    )
+    alone = dict.fromkeys(("Replaces", "Breaks", "Recommends", "Suggests", "Provides", "Conflicts"), "")
+    trees["containerd"].build(repository.pool, {**alone, "Package": " containerd.io", "Version": " 1.7.24-1"})
+    needs = " containerd.io, docker-ce-cli, runc, tini, iptables"
     for version in versions:
-        engine = {**nobody, "Package": " docker-ce", "Version": f" {version}", "Conflicts": " docker.io"}
-        trees["docker.io"].build(
-            repository.pool, engine | {"Depends": " containerd.io, docker-ce-cli, runc, tini, iptables"}
-        )
-        trees["docker-cli"].build(repository.pool, {**nobody, "Package": " docker-ce-cli", "Version": f" {version}"})
+        named = {**alone, "Version": f" {version}"}
+        trees["docker.io"].build(repository.pool, {**named, "Package": " docker-ce", "Depends": needs})
+        trees["docker-cli"].build(repository.pool, {**named, "Package": " docker-ce-cli"})
     for tree in trees.values():
         shutil.rmtree(tree.folder)
     return repository
+
+
+def forgotten(lab: Lab, *nodes: str) -> None:
+    """Make apt's lists on these nodes as old as if they had been read long ago."""
+    for node in nodes:
+        found = "/var/lib/apt/lists/partial /var/lib/apt/periodic/update-success-stamp"
+        lab.on(node, "sh", "-c", f"touch --no-create --date '3 days ago' {found}").ok()

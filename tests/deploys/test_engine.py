@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ import pytest
 from pyinfra.api.exceptions import DeployError
 
 from deploys.settings import ClusterSettings, parse
-from tests.commands import Lab, nothing_proposed
+from tests.commands import PYINFRA, ROOT, Lab, nothing_proposed
 from tests.deploys.test_membership import PIS, listed, until
 from tests.deploys.test_swarm import dial
 
@@ -40,13 +45,14 @@ def now(lab: Lab, node: str) -> str:
 
 def starts(lab: Lab, node: str, since: str) -> list[float]:
     """When systemd started the engine since then, in seconds."""
-    said = lab.on(node, "journalctl", "--unit", "docker", "--since", f"@{since}", "--output", "json", "--no-pager").ok()
-    entries = [json.loads(line) for line in said.splitlines()]
-    return [
-        float(entry["__REALTIME_TIMESTAMP"]) / 1e6
-        for entry in entries
-        if entry["MESSAGE"].startswith("Started docker.service")
-    ]
+    return journal(lab, node, since, "Started docker.service")
+
+
+def journal(lab: Lab, node: str, since: str, words: str) -> list[float]:
+    """When systemd said these words of the engine since then."""
+    command = ("journalctl", "--unit", "docker", "--since", f"@{since}", "--output", "json", "--no-pager")
+    entries = [json.loads(line) for line in lab.on(node, *command).ok().splitlines()]
+    return [float(entry["__REALTIME_TIMESTAMP"]) / 1e6 for entry in entries if entry["MESSAGE"].startswith(words)]
 
 
 @contextmanager
@@ -217,3 +223,102 @@ def test_a_program_that_was_replaced_under_a_running_engine_is_a_reason_to_resta
     swarm.deploy("swarm", "--limit", "pi3").ok()
     assert invocation(swarm, "pi3") != before
     assert nothing_proposed(swarm.dry("swarm"))
+
+
+IDLE = "sleep 98765"
+
+
+@pytest.fixture(scope="module")
+def idle(five: Lab) -> Iterator[Lab]:
+    """A service with two tasks that may run anywhere, though not on one node, and one that is pinned to pi5."""
+    files = "tar -chf - /usr/bin/sleep $(ldd /usr/bin/sleep | grep -o '/[^ ]*') 2>/dev/null"
+    for pi in PIS:
+        five.on(pi, "sh", "-c", f"{files} | docker import - idle").ok()
+    create = ("docker", "service", "create", "--quiet", "--no-resolve-image", "--stop-grace-period", "1s")
+    five.on(
+        "pi1", *create, "--name", "two", "--replicas", "2", "--replicas-max-per-node", "1", "idle", *IDLE.split()
+    ).ok()
+    five.on("pi1", *create, "--name", "pinned", "--constraint", "node.hostname==pi5", "idle", "sleep", "100").ok()
+    yield five
+    five.on("pi1", "docker", "service", "rm", "two", "pinned").ok()
+
+
+def runs(lab: Lab) -> int:
+    """How many tasks of `two` have a process, on all nodes together."""
+    return sum(lab.on(pi, "pgrep", "--full", "--exact", IDLE).code == 0 for pi in PIS)
+
+
+def stale(lab: Lab, *nodes: str) -> None:
+    """Make these engines run with something older than what is there."""
+    for node in nodes:
+        lab.on(node, "touch", DAEMON_JSON).ok()
+
+
+def availability(lab: Lab) -> dict[str, str]:
+    return {name: node["Spec"]["Availability"] for name, node in listed(lab).items()}
+
+
+def test_members_restart_one_at_a_time_and_a_service_goes_on_running(idle: Lab) -> None:
+    since = now(idle, "pi1")
+    stale(idle, *PIS)
+    seen: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(idle.provision)
+        while not run.done():
+            seen.append(runs(idle))
+    said = run.result().ok()
+    assert min(seen) >= 1, seen
+    assert "[pi5] pinned: not running in full elsewhere" in run.result().said, said
+    restarts = sorted((*journal(idle, pi, since, "Stopping docker"), *starts(idle, pi, since)) for pi in PIS)
+    assert all(len(restart) == 2 for restart in restarts), restarts
+    assert all(before[1] < after[0] for before, after in pairwise(restarts)), restarts
+    assert set(availability(idle).values()) == {"active"}
+    until(lambda: runs(idle) == 2)
+
+
+def test_a_run_that_was_killed_while_a_node_was_drained_is_made_good_by_the_next(idle: Lab) -> None:
+    stale(idle, "pi4")
+    run = subprocess.Popen(
+        [PYINFRA, "-y", "lab/inventory.py", "deploys/swarm.py"],
+        cwd=ROOT, env={**os.environ, "LAB": idle.name, "MANAGERS": "3"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        until(lambda: availability(idle)["pi4"] == "drain")
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    idle.provision().ok()
+    assert set(availability(idle).values()) == {"active"}
+    assert nothing_proposed(idle.dry("swarm"))
+
+
+def test_a_manager_does_not_restart_where_the_others_could_no_longer_decide(five: Lab, tmp_path: Path) -> None:
+    five.on("pi2", "systemctl", "stop", "docker.socket", "docker.service").ok()
+    until(lambda: listed(five)["pi2"]["ManagerStatus"]["Reachability"] == "unreachable")
+    stale(five, "pi3", "pi4")
+    before = {pi: invocation(five, pi) for pi in PIS}
+    # Without pi2 in the run, which would start it again.
+    fewer = five.inventory(
+        tmp_path,
+        "managers = _with([_managers[0], _managers[2]], prometheus_node='pi1')\n"
+        "workers = _with(_workers, prometheus_node='pi1')",
+    )
+    five.deploy("swarm", inventory=fewer).refused("[pi3]", "1 of 3 managers reachable, 2 needed", "then run again")
+    after = {pi: invocation(five, pi) for pi in PIS}
+    assert [pi for pi in PIS if after[pi] != before[pi]] == ["pi4"]
+    five.provision().ok()
+    assert invocation(five, "pi3") != before["pi3"]
+
+
+def test_a_manager_of_a_locked_swarm_is_unlocked_after_its_restart(five: Lab, tmp_path: Path) -> None:
+    locking = five.inventory(
+        tmp_path, "managers = _with(_managers, autolock=True)\nworkers = _with(_workers, autolock=True)"
+    )
+    five.deploy("swarm", inventory=locking).ok()
+    stale(five, "pi2")
+    before = invocation(five, "pi2")
+    five.deploy("swarm", "--limit", "pi2", inventory=locking).ok()
+    assert invocation(five, "pi2") != before
+    assert five.on("pi2", "docker", "info", "--format", "{{.Swarm.LocalNodeState}}").ok().strip() == "active"
+    five.provision().ok()
