@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.commands import Lab, command, nothing_proposed
+from tests.commands import Lab, nothing_proposed
+from tests.deploys.tls import ANSWER, as_client, dial
 
 PIS = ["pi1", "pi2", "pi3"]
 
@@ -63,54 +64,6 @@ def test_the_nodes_key_is_its_own_and_closed(swarm: Lab, pi: str) -> None:
         assert key.encode() not in path.read_bytes(), f"{path} holds the key of {pi}"
 
 
-def dial(lab: Lab, node: str, *argv: str | Path) -> str:
-    """What openssl says of a TLS connection to a node's engine that asks for its version."""
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"{lab.address(node)}:2376", "-CAfile", str(lab.folder / "ca.pem"),
-         "-verify_return_error", "-verify_ip", lab.address(node), "-quiet", "-no_ign_eof", *map(str, argv)],
-        input="GET /version HTTP/1.0\r\nHost: engine\r\n\r\n", capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    return done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("pi", PIS)
-def test_an_engine_answers_the_clusters_client_and_nobody_else(
-    swarm: Lab, pi: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    stranger = tmp_path_factory.mktemp("stranger")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=stranger",
-         "-keyout", stranger / "key.pem", "-out", stranger / "cert.pem"], check=True, capture_output=True,
-    )  # fmt: skip
-    ours = ("-cert", swarm.folder / "cert.pem", "-key", swarm.folder / "key.pem", "-ign_eof")
-    assert '"ApiVersion"' in dial(swarm, pi, *ours)
-    assert '"ApiVersion"' not in dial(swarm, pi, "-ign_eof")
-    assert '"ApiVersion"' not in dial(
-        swarm, pi, "-cert", stranger / "cert.pem", "-key", stranger / "key.pem", "-ign_eof"
-    )
-    plain = command("curl", "-s", "-m", "10", f"http://{swarm.address(pi)}:2376/version")
-    assert "ApiVersion" not in plain.said
-
-
-def test_no_secret_shows_in_what_pyinfra_prints(swarm: Lab) -> None:
-    secrets = [
-        *(swarm.docker("swarm", "join-token", "-q", role).ok().strip() for role in ("worker", "manager")),
-        json.loads((swarm.folder / "config.json").read_text())["auths"][f"{swarm.address('pi1')}:5000"]["auth"],
-        *(swarm.on(pi, "cat", "/etc/docker/tls/server-key.pem").ok().splitlines()[1] for pi in PIS),
-        *((swarm.folder / name).read_text().splitlines()[1] for name in ("ca-key.pem", "key.pem")),
-    ]
-    # Everything has to be done again for what can be printed to be printed.
-    swarm.on("pi3", "docker", "swarm", "leave").ok()
-    swarm.on("pi3", "rm", "/etc/docker/tls/server-cert.pem").ok()
-    swarm.on("pi1", "rm", "/etc/docker/registry/htpasswd").ok()
-    # It prints what it would do and ends; then it does it, and prints all that it reads and runs.
-    said = swarm.provision("--debug-operations").said + (done := swarm.provision("-vvv", "--diff")).said
-    done.ok()
-    assert said.count("Join the swarm") >= 2
-    for secret in secrets:
-        assert secret not in said
-
-
 def test_a_pi_that_left_and_came_back_is_listed_once(swarm: Lab) -> None:
     before = swarm.docker("node", "inspect", "pi3", "--format", "{{.ID}}").ok()
     swarm.on("pi3", "docker", "swarm", "leave").ok()
@@ -124,9 +77,7 @@ def test_a_lost_certificate_and_a_stopped_engine_are_made_good(swarm: Lab) -> No
     swarm.on("pi2", "systemctl", "stop", "docker.socket", "docker.service").ok()
     swarm.provision().ok()
     assert swarm.on("pi2", "systemctl", "is-active", "docker").ok().strip() == "active"
-    assert '"ApiVersion"' in dial(
-        swarm, "pi2", "-cert", swarm.folder / "cert.pem", "-key", swarm.folder / "key.pem", "-ign_eof"
-    )
+    assert ANSWER in dial(swarm, "pi2", *as_client(swarm.folder))
 
 
 def test_keys_that_a_person_added_to_daemon_json_stay(swarm: Lab) -> None:
@@ -153,21 +104,13 @@ def test_an_interrupted_package_installation_is_finished(swarm: Lab) -> None:
     swarm.on("pi3", "dpkg", "--unpack", "--force-all", "-R", "/var/cache/apt/archives/").code  # noqa: B018
     swarm.provision().ok()
     assert swarm.on("pi3", "dpkg", "--audit").ok() == ""
-    assert "ii" in swarm.on("pi3", "dpkg-query", "-W", "-f", "${db:Status-Abbrev}", "docker.io").ok()
+    assert swarm.on("pi3", "dpkg-query", "-W", "-f", "${db:Status-Abbrev}", "docker.io").ok() == "hi "
 
 
 @pytest.fixture
-def inventory(swarm: Lab, tmp_path: Path):  # type: ignore[no-untyped-def]
+def inventory(swarm: Lab, tmp_path: Path) -> Callable[[str], str]:
     """Writes an inventory that starts from the lab's own."""
-
-    def write(text: str) -> str:
-        path = tmp_path / "inventory.py"
-        path.write_text(
-            f"from lab.hosts import groups as _groups\n_managers, _workers = _groups({swarm.name!r})\n{text}"
-        )
-        return str(path)
-
-    return write
+    return lambda text: swarm.inventory(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -177,24 +120,32 @@ def inventory(swarm: Lab, tmp_path: Path):  # type: ignore[no-untyped-def]
         ("workers = _managers + _workers", ["no manager"]),
         ("managers = _managers\nworkers = _managers + _workers", ["pi1", "`managers` and in `workers`"]),
         (
-            "managers = _managers\nworkers = [(n, {**d, 'address': '198.18.250.1'}) for n, d in _workers]",
+            "managers = _managers\nworkers = _with(_workers, address='198.18.250.1')",
             ["pi2 and pi3", "198.18.250.1"],
         ),
         (
-            "managers = [(n, {**d, 'address': '198.18.250'}) for n, d in _managers]\nworkers = _workers",
+            "managers = _with(_managers, address='198.18.250')\nworkers = _workers",
             ["'198.18.250'"],
         ),
-        ("managers = [(n, {**d, 'registry_node': 'pi7'}) for n, d in _managers]\nworkers = _workers", ["'pi7'", "pi1"]),
-        ("managers = [(n, {**d, 'overlay_pool': '10/8'}) for n, d in _managers]\nworkers = _workers", ["'10/8'"]),
-        ("managers = [(n, {**d, 'cluster_name': '../x'}) for n, d in _managers]\nworkers = _workers", ["'../x'"]),
+        (
+            "managers = _with(_managers, registry_node='pi7')\nworkers = _with(_workers, registry_node='pi7')",
+            ["'pi7'", "pi1"],
+        ),
+        ("managers = _with(_managers, overlay_pool='10/8')\nworkers = _workers", ["'10/8'"]),
+        (
+            "managers = _with(_managers, cluster_name='../x')\nworkers = _with(_workers, cluster_name='../x')",
+            ["'../x'"],
+        ),
     ],
 )
-def test_a_wrong_inventory_is_refused_in_one_line(swarm: Lab, inventory, text: str, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_inventory_is_refused_in_one_line(
+    swarm: Lab, inventory: Callable[[str], str], text: str, words: list[str]
+) -> None:
     said = swarm.pyinfra("-y", inventory(text), "deploys/swarm.py").refused(*words)
     assert "Starting operation" not in said
 
 
-def test_an_unreachable_host_is_named_and_the_others_carry_on(swarm: Lab, inventory) -> None:  # type: ignore[no-untyped-def]
+def test_an_unreachable_host_is_named_and_the_others_carry_on(swarm: Lab, inventory: Callable[[str], str]) -> None:
     subnet = swarm.address("pi1").rsplit(".", 1)[0]
     ghost = f"{{**_workers[0][1], 'address': '{subnet}.250', 'ssh_hostname': '{subnet}.250'}}"
     text = f"managers = _managers\nworkers = [*_workers, ('pi9', {ghost})]"
@@ -203,7 +154,7 @@ def test_an_unreachable_host_is_named_and_the_others_carry_on(swarm: Lab, invent
     assert swarm.on("pi3", "ls", "/etc/docker/certs.d").ok().strip() == f"{swarm.address('pi1')}:5000"
 
 
-def test_workers_say_so_when_their_manager_is_silent(swarm: Lab, inventory) -> None:  # type: ignore[no-untyped-def]
+def test_workers_say_so_when_their_manager_is_silent(swarm: Lab, inventory: Callable[[str], str]) -> None:
     subnet = swarm.address("pi1").rsplit(".", 1)[0]
     silent = f"[(n, {{**d, 'ssh_hostname': '{subnet}.250'}}) for n, d in _managers]"
     swarm.pyinfra("-y", inventory(f"managers = {silent}\nworkers = _workers"), "deploys/swarm.py").refused(
@@ -227,6 +178,4 @@ def test_a_cluster_whose_keys_are_lost_is_taken_over_with_root_on_its_nodes(swar
     swarm.provision().ok()
     assert swarm.docker("node", "ls", "--format", "{{.ID}}").ok() == nodes
     for pi in PIS:
-        assert '"ApiVersion"' in dial(
-            swarm, pi, "-cert", swarm.folder / "cert.pem", "-key", swarm.folder / "key.pem", "-ign_eof"
-        )
+        assert ANSWER in dial(swarm, pi, *as_client(swarm.folder))
