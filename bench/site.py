@@ -12,13 +12,17 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from bench.cpu import Meter
+from image.errors import UserError
 from lab import engine, keys, lifecycle
 from lab.lifecycle import Status
 from lab.progress import say
 from lab.spec import CLONE, Lab
 
 # Neither the demo nor another clone's measurement uses it.
-LAB = Lab(f"bench-{hashlib.sha256(str(CLONE).encode()).hexdigest()[:6]}")
+LAB = Lab(f"bench-{hashlib.sha256(f'bench {CLONE}'.encode()).hexdigest()[:6]}")
+_WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+_NODES_WATCHERS = 8  # a node at rest has five
+_OTHERS_WATCHERS = 64  # of other labs, of a desktop
 _PATIENCE = 60.0  # seconds until nodes that never come to rest are measured all the same
 _AT_REST = 0.03  # of a processor core, a node
 
@@ -56,13 +60,36 @@ def fresh(count: int, tag: str) -> Iterator[Site]:
     """Blank nodes from the image `tag`; nothing is left of them afterwards, however that comes."""
     lifecycle.down(LAB)  # what a killed run left
     work = Path(tempfile.mkdtemp(prefix="bench-"))  # a short path: ssh's sockets lie there
+    with _room_for(count):
+        try:
+            nodes = tuple(lifecycle.up(LAB, count, tag))
+            _with_fresh_lists(nodes)
+            yield Site(LAB, nodes, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            lifecycle.down(LAB)
+
+
+@contextmanager
+def _room_for(count: int) -> Iterator[None]:
+    """Let the kernel allow so many nodes' systemds to watch files; afterwards it is as before.
+
+    Where it does not, a node's systemd ends at once, and the engine starts it again and again.
+    """
+    before, needed = int(_WATCHERS.read_text(encoding="ascii")), _OTHERS_WATCHERS + count * _NODES_WATCHERS
+    if before >= needed:
+        yield
+        return
+    say(f"fs.inotify.max_user_instances is {before}, too few for {count} nodes; meanwhile {needed}")
     try:
-        nodes = tuple(lifecycle.up(LAB, count, tag))
-        _with_fresh_lists(nodes)
-        yield Site(LAB, nodes, work)
+        _WATCHERS.write_text(f"{needed}", encoding="ascii")
+    except PermissionError:
+        fix = f"sudo sysctl fs.inotify.max_user_instances={needed}"
+        raise UserError(f"the kernel allows {before} inotify instances, too few for {count} nodes", fix) from None
+    try:
+        yield
     finally:
-        shutil.rmtree(work, ignore_errors=True)
-        lifecycle.down(LAB)
+        _WATCHERS.write_text(f"{before}", encoding="ascii")
 
 
 def _with_fresh_lists(nodes: Iterable[Status]) -> None:
