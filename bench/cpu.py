@@ -80,13 +80,11 @@ def adopt_orphans() -> None:
 
 def end_orphans() -> None:
     """End what programs of ours left running, so that the next run starts without it."""
-    for pid in _children():
-        os.kill(pid, signal.SIGTERM)
     end = monotonic() + _PATIENCE
+    # What they started becomes ours when they end, so we look again.
     while left := [pid for pid in _children() if os.waitpid(pid, os.WNOHANG)[0] == 0]:
-        if monotonic() > end:
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            os.kill(pid, signal.SIGTERM if monotonic() < end else signal.SIGKILL)
         sleep(0.02)
 
 

@@ -32,7 +32,8 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+        ends = f" ({self.low:.2f}–{self.high:.2f})" if self.low < self.high else ""
+        return f"{self.median:.2f}{ends}"
 
 
 @dataclass(frozen=True)
