@@ -56,7 +56,7 @@ class Pyinfra:
         return {}
 
     def command(self, scenario: Scenario, site: Site) -> Command:
-        deploy = "deploys.host.prepare" if scenario == "light" else "deploys/swarm.py"
+        deploy = "bench/light.py" if scenario == "light" else "deploys/swarm.py"
         return Command(
             ("pyinfra", "-y", "bench/inventory.py", deploy), {"LAB": site.lab.name, "NODES": str(len(site.nodes))}
         )

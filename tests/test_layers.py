@@ -16,7 +16,7 @@ ARROWS = {
     "pki": set[str](),
     "image": {"pki"},
     "lab": {"image", "pki"},
-    "bench": {"lab", "image", "pki"},
+    "bench": {"deploys", "lab", "image", "pki"},
     "tools": set[str](),
 }
 # Who may know which library: the rest works on plain values.

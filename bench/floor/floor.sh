@@ -31,7 +31,7 @@ on() { # ADDRESS FUNCTION [ARGUMENT...]: run one of the functions below on a nod
 	shift
 	{
 		declare -f
-		declare -p files addresses registry
+		declare -p files nodes addresses network registry
 		printf '%q ' "$@"
 	} | ssh -F "$work/ssh_config" -o ControlPath="$sockets/%h" "$address" sudo bash -eus
 }
@@ -86,9 +86,9 @@ label() { # NODE...: all labels in one session
 	on "$leader" label_nodes "${words[@]}"
 }
 
-admit() { # NAME ADDRESS: an old node's firewall learns a new node
+admit() { # NAME ADDRESS: an old node learns of the new one
 	[ "$2" = "$leader" ] || open "$2"
-	on "$2" place_firewall
+	on "$2" admit_node "${nodes[-1]}"
 	[ "$2" != "$leader" ] || fetch_token
 }
 
@@ -102,6 +102,9 @@ configure() { # NAME: all that comes before the engine; prints the signing reque
 	hostnamectl set-hostname "$1"
 	sed -i '/^127\.0\.1\.1\s/d' /etc/hosts
 	printf '127.0.1.1\t%s\n' "$1" >>/etc/hosts
+	introduce "${nodes[@]}"
+	modules=$(modinfo -F name overlay br_netfilter vxlan ip_vs ip_vs_rr xt_ipvs 2>/dev/null || true)
+	test -z "$modules" || { echo "$modules" >/etc/modules-load.d/cluster.conf && modprobe -a $modules; }
 	install -d -m 700 /etc/docker/tls
 	mkdir -p "/etc/docker/certs.d/$registry" /etc/systemd/system/docker.service.d
 	printf '%s\n' "${files[daemon.json]}" >/etc/docker/daemon.json
@@ -115,9 +118,22 @@ configure() { # NAME: all that comes before the engine; prints the signing reque
 	openssl req -new -key server-key.pem -subj /CN=engine
 }
 
+introduce() { # NODE...: find them by their names
+	local node
+	for node in "$@"; do
+		test "${node%%=*}" = "$(cat /proc/sys/kernel/hostname)" || printf '%s\t%s\n' "${node#*=}" "${node%%=*}"
+	done >>/etc/hosts
+}
+
 place_firewall() {
-	printf '%s\n' "${files[firewall.nft.j2]/'{{ nodes }}'/$addresses}" >/etc/cluster-firewall.nft
+	local rules=${files[firewall.nft.j2]/'{{ nodes }}'/$addresses}
+	printf '%s\n' "${rules/'{{ network }}'/$network}" >/etc/cluster-firewall.nft
 	systemctl reload-or-restart cluster-firewall
+}
+
+admit_node() { # NODE: what an old node learns of a new one
+	introduce "$1"
+	place_firewall
 }
 
 install_engine() { # CERTIFICATE CA
@@ -126,7 +142,7 @@ install_engine() { # CERTIFICATE CA
 	export DEBIAN_FRONTEND=noninteractive
 	local get='apt-get -qq -y --no-install-recommends install docker.io docker-cli'
 	$get >/dev/null || { apt-get -qq update && $get >/dev/null; }
-	printf '%s hold\n' docker.io docker-cli | dpkg --set-selections
+	printf '%s hold\n' docker.io docker-cli containerd runc | dpkg --set-selections
 }
 
 start_swarm() { # ADDRESS
@@ -177,7 +193,7 @@ read_all() {
 	set +e
 	cat /etc/docker/daemon.json /etc/docker/tls/*.pem /etc/docker/certs.d/*/ca.crt /etc/cluster-firewall.nft \
 		/etc/systemd/system/cluster-firewall.service /etc/systemd/system/docker.service.d/*
-	dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\n' docker.io docker-cli
+	dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\n' docker.io docker-cli containerd runc
 	systemctl show docker.service cluster-firewall.service -p ActiveState -p UnitFileState -p NeedDaemonReload
 	nft list table inet cluster
 	curl -s --unix-socket /run/docker.sock http://engine/info
@@ -191,7 +207,8 @@ read_host() {
 	dpkg --print-architecture
 	date +%s.%N
 	timedatectl show -p NTP -p CanNTP -p NTPSynchronized
-	modprobe ip_vs 2>/dev/null
+	modinfo -F name overlay br_netfilter vxlan ip_vs ip_vs_rr xt_ipvs 2>/dev/null
+	cat /etc/modules-load.d/cluster.conf 2>/dev/null
 	ls -d /proc/net/ip_vs /sys/fs/cgroup/memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null
 	ip -4 -o route show
 }
@@ -204,6 +221,7 @@ for file in daemon.json docker.conf firewall.service firewall.nft.j2; do
 done
 addresses=$(printf '%s, ' "${nodes[@]#*=}")
 addresses=${addresses%, }
+network=${leader%.*}.0/24
 mkdir -p "$sockets"
 rm -f "$work/token"
 
