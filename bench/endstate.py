@@ -11,7 +11,7 @@ _ASK = r"""
 say() { name=$1; shift; if "$@" >/dev/null 2>&1; then echo "$name: yes"; else echo "$name: no"; fi; }
 held() { [ "$(apt-mark showhold | grep -cx -e docker.io -e docker-cli -e containerd -e runc)" = 4 ]; }
 named() { [ "$(cat /proc/sys/kernel/hostname)" = "$1" ] && getent hosts "$1"; }
-knows() { for name in $1; do getent hosts "$name" || return 1; done; }
+knows() { for other in $1; do getent hosts "$other" || return 1; done; }
 refuses() {
 	! curl -sf --noproxy '*' -m 5 "http://$1:2376/version" && ! curl -skf --noproxy '*' -m 5 "https://$1:2376/version"
 }

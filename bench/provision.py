@@ -97,7 +97,7 @@ def in_turn(ways: Sequence[Way], turn: int) -> list[Way]:
 @click.option(
     "--nodes",
     "sizes",
-    type=click.IntRange(1, 20),
+    type=click.IntRange(2, 20),
     multiple=True,
     default=(3, 6),
     show_default=True,

@@ -81,7 +81,7 @@ label() { # NODE...: all labels in one session
 	for node in "$@"; do
 		words+=("${node%%=*}=")
 		[ "$node" != "${nodes[0]}" ] || words+=("registry=$registry")
-		[ "$node" != "${nodes[1]-${nodes[0]}}" ] || words+=(prometheus=true)
+		[ "$node" != "${nodes[1]}" ] || words+=(prometheus=true)
 	done
 	on "$leader" label_nodes "${words[@]}"
 }
