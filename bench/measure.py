@@ -46,10 +46,11 @@ class Measurement:
         meter = Meter.of(site.containers)
         rest(meter)
         command = way.command(scenario, site)
+        log = CLONE / ".build" / "log" / f"bench-{way.name.replace(' ', '-')}-{scenario}.log"
         before, here = meter.read(), cpu.of_children()
         began = monotonic()
         try:
-            run(*command.argv, cwd=CLONE, env=command.env, timeout=_LONGEST)
+            run(*command.argv, cwd=CLONE, env=command.env, timeout=_LONGEST, log=log)
             wall, after = monotonic() - began, meter.read()
         finally:
             cpu.end_orphans()

@@ -22,7 +22,7 @@ from lab.spec import CLONE, Lab
 LAB = Lab(f"bench-{hashlib.sha256(f'bench {CLONE}'.encode()).hexdigest()[:6]}")
 _WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
 _NODES_WATCHERS = 8  # a node at rest has five
-_OTHERS_WATCHERS = 64  # of other labs, of a desktop
+_OTHERS_WATCHERS = 512  # of other labs, of a desktop
 _LISTS = "/var/lib/apt/lists"
 _PATIENCE = 60.0  # seconds until nodes that never come to rest are measured all the same
 _AT_REST = 0.03  # of a processor core, a node
@@ -75,22 +75,28 @@ def fresh(count: int, tag: str) -> Iterator[Site]:
 def _room_for(count: int) -> Iterator[None]:
     """Let the kernel allow so many nodes' systemds to watch files; afterwards it is as before.
 
-    Where it does not, a node's systemd ends at once, and the engine starts it again and again.
+    A systemd that may not comes up half, or ends at once, and the engine starts it again and again.
     """
-    before, needed = int(_WATCHERS.read_text(encoding="ascii")), _OTHERS_WATCHERS + count * _NODES_WATCHERS
-    if before >= needed:
-        yield
-        return
-    say(f"fs.inotify.max_user_instances is {before}, too few for {count} nodes; meanwhile {needed}")
-    try:
-        _WATCHERS.write_text(f"{needed}", encoding="ascii")
-    except PermissionError:
-        fix = f"sudo sysctl fs.inotify.max_user_instances={needed}"
-        raise UserError(f"the kernel allows {before} inotify instances, too few for {count} nodes", fix) from None
+    before, wanted = int(_WATCHERS.read_text(encoding="ascii")), _OTHERS_WATCHERS + count * _NODES_WATCHERS
+    raised = before < wanted and _set_watchers(wanted)
+    if not raised and before < count * _NODES_WATCHERS:
+        fix = f"sudo sysctl fs.inotify.max_user_instances={wanted}"
+        raise UserError(f"the kernel allows {before} inotify instances, too few for {count} nodes", fix)
     try:
         yield
     finally:
-        _WATCHERS.write_text(f"{before}", encoding="ascii")
+        if raised:
+            _set_watchers(before)
+
+
+def _set_watchers(number: int) -> bool:
+    """Whether we may, and did."""
+    try:
+        _WATCHERS.write_text(f"{number}", encoding="ascii")
+    except PermissionError:
+        return False
+    say(f"fs.inotify.max_user_instances = {number}")
+    return True
 
 
 def _with_fresh_lists(nodes: Iterable[Status]) -> None:
