@@ -1,4 +1,4 @@
-"""The host part of deploys/swarm.py, for hosts without an engine: `pyinfra bench/inventory.py bench/light.py`."""
+"""The host part of deploys/swarm.py, for hosts without an engine: `pyinfra inventory.py bench/light.py`."""
 
 from deploys import cluster, host
 

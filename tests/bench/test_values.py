@@ -66,8 +66,12 @@ def test_a_processor_has_a_name(cpuinfo: str, name: str) -> None:
     assert processor(cpuinfo) == name
 
 
-def test_pyinfra_is_told_how_many_nodes_are_in_play() -> None:
-    assert OURS.command("cold", SITE.first(1)).env == {"LAB": "bench", "NODES": "1"}
+def test_pyinfra_gets_an_inventory_of_the_nodes_in_play() -> None:
+    groups: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    exec(OURS.files(SITE.first(1))["inventory.py"], groups)  # noqa: S102 - as pyinfra does
+    assert [name for name, _ in groups["managers"]] == ["pi1"]
+    assert groups["workers"] == []
+    assert groups["managers"][0][1]["address"] == "198.18.1.11"
 
 
 def test_both_ansibles_play_the_same_playbook_for_the_same_hosts() -> None:
