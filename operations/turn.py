@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from operations.quorum import objection_to_stop
 from operations.refusal import OnController, Refused
 from operations.swarm import await_active
 
-# Seconds in which a manager that has just been started is back.
+# Seconds in which a manager that has just been started is back, and in which nodes find a new leader.
 _PATIENCE = 60
 
 
@@ -94,6 +95,10 @@ class _Seat:
         await_ready(self.there.host, self.node.id)
         if self.node.role == "manager":
             await_ready(host, self.node.id)
+        # A new leader takes all nodes for unknown until they have found it, and an unknown one is not drained.
+        others = [node.id for node in self.there.nodes.values() if node.state == "ready"]
+        with suppress(ValueError):
+            await_ready(self.there.host, *others, patience=_PATIENCE)
 
     def open(self) -> None:
         set_availability(self.there.host, self.node.id, self.node.availability)
