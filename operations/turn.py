@@ -80,7 +80,7 @@ class _Seat:
     def drain(self) -> None:
         if left := drain(self.there.host, self.node.id):
             host.log_styled(
-                f"{', '.join(left)}: not running in full elsewhere; interrupted until the node is back",
+                f"{', '.join(left)}: with fewer tasks, or none, until the node is back, for no other node takes them",
                 fg="yellow",
                 log_func=logger.warning,
             )
