@@ -53,7 +53,10 @@ def taken(
         yield OnController("draining the node", seat.drain)
     outcome = yield from work()
     if outcome.runs and seat:
-        yield OnController("waiting until the node is back in the swarm", lambda: seat.await_return(folder))
+        yield OnController(
+            f"bringing the node back{' (drained until deploys/swarm.py runs again)' if seat.drains else ''}",
+            lambda: seat.await_return(folder),
+        )
         if seat.drains:
             yield OnController("giving the node work again", seat.open)
     if outcome.failure:
