@@ -54,8 +54,8 @@ class Interface:
     kind: str
     """The kernel's word, e.g. `wlan`, `bridge`; empty for plain Ethernet."""
     addresses: tuple[IPv4Interface, ...]
-    leased: bool
-    """Whether its first address will run out, as DHCP's do."""
+    leased: tuple[IPv4Interface, ...]
+    """Those of its addresses that will run out, as DHCP's do."""
     in_charge: InCharge
     profile: str
     """What that one calls its configuration: a connection's UUID, netplan's ID, a .network file's path."""
@@ -186,7 +186,7 @@ def _interfaces(
             name=name,
             kind=_settings(files.get(f"/sys/class/net/{name}/uevent", "")).get("DEVTYPE", ""),
             addresses=tuple(IPv4Interface(words[0]) for words in found),
-            leased=_LEASED in found[0],
+            leased=tuple(IPv4Interface(words[0]) for words in found if _LEASED in words),
             in_charge=in_charge,
             profile=profile,
             network_file=_network_file(_settings(files.get(f"{_LINKS}/{index}", "")), files),

@@ -136,7 +136,7 @@ def is_fixed(interface: Interface, new: Fixed, chosen: bool) -> bool:
     """
     if new.address not in interface.addresses:
         return False
-    return interface.fixed == new or (interface.fixed is None and not interface.leased and not chosen)
+    return interface.fixed == new or (interface.fixed is None and new.address not in interface.leased and not chosen)
 
 
 @converges(Network)

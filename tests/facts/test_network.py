@@ -37,8 +37,10 @@ def profile(path: str, *lines: str) -> str:
 
 
 def test_an_address_of_dhcp_is_leased_and_a_fixed_one_is_not() -> None:
-    assert eth0().leased
-    assert not eth0(addresses=ADDRESS.replace(" dynamic", "")).leased
+    fixed = ADDRESS.replace(" dynamic", "").replace(".126/", ".12/")
+    found = eth0(addresses=f"{fixed}\n{ADDRESS}")
+    assert [str(one.ip) for one in found.addresses] == ["198.18.3.12", "198.18.3.126"]
+    assert [str(one.ip) for one in found.leased] == ["198.18.3.126"]
 
 
 def test_the_loopback_is_no_interface_to_fix_an_address_on() -> None:

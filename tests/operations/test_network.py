@@ -16,7 +16,8 @@ from operations.refusal import Refused
 from operations.text import with_block
 
 ROUTER = IPv4Address("192.168.1.1")
-ETH0 = Interface("eth0", "", (IPv4Interface("192.168.1.87/24"),), True, "NetworkManager", "b73b", "", None)
+LEASE = (IPv4Interface("192.168.1.87/24"),)
+ETH0 = Interface("eth0", "", LEASE, LEASE, "NetworkManager", "b73b", "", None)
 WLAN0 = replace(ETH0, name="wlan0", kind="wlan", addresses=(IPv4Interface("192.168.1.88/24"),))
 FIXED = Fixed(IPv4Interface("192.168.1.14/24"), ROUTER, (ROUTER,))
 
@@ -80,15 +81,15 @@ def test_an_address_that_reaches_nothing_is_refused_before_anything_is_tried(
 
 
 def test_an_address_that_somebody_else_has_fixed_needs_nothing() -> None:
-    there = replace(ETH0, addresses=(FIXED.address,), leased=False)
+    there = replace(ETH0, addresses=(FIXED.address,), leased=())
     assert is_fixed(there, FIXED, chosen=False)
     assert not is_fixed(there, FIXED, chosen=True)
-    assert not is_fixed(replace(there, leased=True), FIXED, chosen=False)
+    assert not is_fixed(replace(there, leased=(FIXED.address,)), FIXED, chosen=False)
     assert not is_fixed(ETH0, FIXED, chosen=False)
 
 
 def test_an_address_that_we_have_fixed_needs_nothing_until_the_inventory_says_otherwise() -> None:
-    there = replace(ETH0, addresses=(FIXED.address,), leased=False, fixed=FIXED)
+    there = replace(ETH0, addresses=(FIXED.address,), leased=(), fixed=FIXED)
     assert is_fixed(there, FIXED, chosen=True)
     assert not is_fixed(there, replace(FIXED, gateway=IPv4Address("192.168.1.2")), chosen=False)
 
