@@ -15,7 +15,7 @@ VENV := .venv/bin
 # The tools of this clone before those of the machine.
 export PATH := $(CURDIR)/.build/bin:$(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: help setup demo lab provision doctor images stack prove test lint lock clean distclean
+.PHONY: help setup demo lab provision doctor images stack prove test lint bench lock clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,8 +59,12 @@ lint: setup ## ruff and mypy --strict
 	@ruff format --check .
 	@mypy --strict
 
-lock: setup ## pin requirements.in anew into requirements.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -o requirements.txt
+bench: setup ## measure provisioning against its peers, and write bench/README.md: 25 minutes
+	@python -m bench.provision --write
+
+lock: setup ## pin requirements.in and bench/requirements.in anew, with hashes
+	@for file in requirements bench/requirements; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header $$file.in -o $$file.txt; done
 
 # What was never set up has nothing to remove, so these two work without `setup`.
 clean: ## remove the lab LAB: its nodes, keys and docker context

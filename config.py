@@ -1,7 +1,11 @@
 """How pyinfra runs here."""
 
 import logging
+import sys
 from pathlib import Path
+
+# pyinfra keeps Python from keeping what it compiled; each run would compile all that follows anew.
+sys.dont_write_bytecode = False
 
 import click
 from pyinfra import config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ Availability = Literal["active", "pause", "drain"]
 
 # The socket would start an engine that is stopped, and a dead one would let us wait: the unit says it at once.
 RUNS = "systemctl is-active --quiet docker.service"
+# What an engine remembers of how it joined; source: moby, daemon/cluster.
+_STATE = "/var/lib/docker/swarm/docker-state.json"
 # The engine's API without docker's command line, which takes a Pi a second of its processor's time.
 ASK = "curl --silent --fail --max-time 20 --noproxy '*' --unix-socket /run/docker.sock http://engine"
 
@@ -76,6 +79,10 @@ class SwarmState:
     """The engine's own version, empty where none runs."""
     autolocked: bool
     """Whether managers of this swarm ask for a key after a restart; only a manager knows."""
+    advertised: str
+    """The address at which it told the swarm to find it when it joined; empty where it joined none."""
+    data_path: str
+    """The address for the overlay networks' traffic that it joined with; empty where that is the same."""
     nodes: Mapping[str, SwarmNode]
     """The swarm's nodes by ID; only a manager that has a quorum knows them."""
 
@@ -86,7 +93,8 @@ class Swarm(Part[SwarmState]):
     questions: ClassVar[Mapping[str, str]] = {
         "info": f"{RUNS} && if command -v curl >/dev/null; then {ASK}/info;"
         " else docker info --format '{{json .}}'; fi",
-        "nodes": f"{RUNS} && test -s /var/lib/docker/swarm/docker-state.json"
+        "joined_with": f"cat {_STATE}",
+        "nodes": f"{RUNS} && test -s {_STATE}"
         f" && if command -v curl >/dev/null; then {ASK}/nodes;"
         " else docker node inspect $(docker node ls --quiet); fi",
     }
@@ -96,12 +104,23 @@ class Swarm(Part[SwarmState]):
         swarm = info.get("Swarm") or {}
         cluster = swarm.get("Cluster") or {}
         encryption = (cluster.get("Spec") or {}).get("EncryptionConfig") or {}
+        joined_with = _json(found["joined_with"]) or {}
         return SwarmState(
+            advertised=_ipv4(joined_with.get("AdvertiseAddr")),
+            data_path=_ipv4(joined_with.get("DataPathAddr")),
             membership=_membership(swarm) if swarm else None,
             version=str(info.get("ServerVersion", "")),
             autolocked=bool(encryption.get("AutoLockManagers")),
             nodes={str(node["ID"]): _node(node) for node in _json(found["nodes"]) or []},
         )
+
+
+def _ipv4(said: object) -> str:
+    """The address of `address` or `address:port`; empty where an interface's name stands there instead."""
+    try:
+        return str(ipaddress.IPv4Address(str(said).partition(":")[0]))
+    except ValueError:
+        return ""
 
 
 def _json(text: str) -> Any:

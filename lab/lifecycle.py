@@ -83,8 +83,12 @@ def _refuse_or_take(lab: Lab, owner: str, force: bool) -> None:
         )
 
 
-def up(lab: Lab, count: int) -> list[Status]:
-    """Make, start and await what `lab` lacks of `count` nodes; leaves alone what is there."""
+def up(lab: Lab, count: int, tag: str = "") -> list[Status]:
+    """Make, start and await what `lab` lacks of `count` nodes; leaves alone what is there.
+
+    Args:
+        tag: an image that the engine has, instead of a blank Pi's.
+    """
     with _alone(lab):
         client = engine.connect()
         found = find(client, lab)
@@ -93,7 +97,8 @@ def up(lab: Lab, count: int) -> list[Status]:
         found = _without_halves(found)
         missing = [number for number in range(1, count + 1) if number not in found.containers]
         if missing:
-            _create(client, lab, found, missing, public_key)
+            tag = tag or image.ensure(client, lab.clone / ".build" / "lab" / "image")
+            _create(client, lab, found, missing, tag, public_key)
             found = find(client, lab)
         started = _start(found)
         _await(lab, found, public_key, quiet=not (missing or started))
@@ -167,8 +172,7 @@ def _without_halves(found: Found) -> Found:
     )
 
 
-def _create(client: DockerClient, lab: Lab, found: Found, missing: list[int], public_key: str) -> None:
-    tag = image.ensure(client, lab.clone / ".build" / "lab" / "image")
+def _create(client: DockerClient, lab: Lab, found: Found, missing: list[int], tag: str, public_key: str) -> None:
     machine = engine.inspect(client)
     network = found.subnet or _create_network(client, lab)
     with step(f"making {', '.join(f'pi{number}' for number in missing)} in {network}"):

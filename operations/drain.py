@@ -99,28 +99,34 @@ def await_elsewhere(
         time.sleep(1)
 
 
-def await_ready(manager: Host, node_id: str, patience: float = PATIENCE) -> None:
-    """Wait until a node is Ready and, if it is a manager, reachable for the others.
+def await_ready(manager: Host, *node_ids: str, patience: float = PATIENCE) -> None:
+    """Wait until these nodes are Ready and, as far as they are managers, reachable for the others.
 
     Raises:
-        ValueError: it is not, in that time.
+        ValueError: one is not, in that time.
     """
     end = time.monotonic() + patience
-    while (now := _condition(manager, node_id)) != "ready":
+    while objection := _not_ready(manager, node_ids):
         if time.monotonic() > end:
-            raise ValueError(f"after {patience:.0f} s, {manager.name} says of it: {now}")
+            raise ValueError(f"after {patience:.0f} s, {manager.name} says: {objection}")
         time.sleep(1)
 
 
-def _condition(manager: Host, node_id: str) -> str:
-    """`ready`, or what is still wrong with a node."""
+def _not_ready(manager: Host, node_ids: Sequence[str]) -> str:
+    """The first of these nodes that is not what it should be, and what it is; empty if there is none."""
     try:
-        node = EngineApi(manager).get(f"/nodes/{node_id}")
+        nodes = {node["ID"]: node for node in EngineApi(manager).get("/nodes")}
     except EngineError as error:  # it starts itself, or the managers are still choosing a leader
         return str(error)
-    state = str(node["Status"]["State"])
-    reachable = (node.get("ManagerStatus") or {}).get("Reachability", "reachable")
-    return state if state != "ready" or reachable == "reachable" else "ready, but not reachable as a manager"
+    for node_id in node_ids:
+        if (node := nodes.get(node_id)) is None:
+            return f"it knows no node {node_id}"
+        name, state = node["Description"].get("Hostname") or node_id, node["Status"]["State"]
+        if state != "ready":
+            return f"{name} is {state}"
+        if (node.get("ManagerStatus") or {}).get("Reachability", "reachable") != "reachable":
+            return f"{name} is ready, but not reachable as a manager"
+    return ""
 
 
 def _replicated(manager: Host) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pyinfra import host, inventory
+from pyinfra import host, inventory, state
 from pyinfra.api import Host, StringCommand
 from pyinfra.api.command import PyinfraCommand
 
@@ -93,7 +93,7 @@ def offered(wanted: Wanted, newer_than: float = DAY, always: bool = False) -> St
         host.noop("apt's lists will do")
         return
     yield (attempt := update())
-    if attempt.failed and not _is_offered(wanted):
+    if attempt.failed and not known(Apt).offers[wanted.engine].candidate:
         raise Refused(failure("reading the lists of its package sources", attempt))
 
 
@@ -129,7 +129,9 @@ def _another(found: EngineState, wanted: Wanted) -> str:
 
 
 def _is_offered(wanted: Wanted) -> bool:
-    return bool(known(Apt).offers[wanted.engine].candidate)
+    """Whether apt knows the engine in the version that is asked for, or that the other hosts have."""
+    asked = wanted.version or next(map(upstream, _engines().values()), "")
+    return any(fits(version, asked) for version in known(Apt).offers[wanted.engine].versions)
 
 
 def _missing(found: EngineState, wanted: Wanted) -> list[str]:
@@ -229,9 +231,9 @@ def _engines() -> dict[str, str]:
 
 
 def _offers(wanted: Wanted) -> Iterator[tuple[str, Offer]]:
-    """What apt offers for the engine, by host, of all that have none."""
+    """What apt offers for the engine, by host, of all that have none and that this run goes on with."""
     for other, seen in states():
-        if not seen.version:
+        if not seen.version and other in state.active_hosts:
             yield other.name, known(Apt, of=other).offers[wanted.engine]
 
 

@@ -151,6 +151,7 @@ def joined(role: Role, address: str, data_path_address: str, now: bool) -> Gener
         raise Refused("joining the swarm: its engine does not run; look at what failed above, then run again")
     there = leader.required("joining the swarm")
     if membership.node_id in there.nodes and membership.active:
+        _still_there(known(Swarm), address, data_path_address)
         host.noop("already in the swarm")
         return
     if membership.active:
@@ -168,6 +169,22 @@ def joined(role: Role, address: str, data_path_address: str, now: bool) -> Gener
     yield OnController(
         f"joining the swarm of {there.host.name}", lambda: _join(there, role, address, data_path_address)
     )
+
+
+def _still_there(seen: SwarmState, address: str, data_path_address: str) -> None:
+    """Refuse where a member's addresses are not those of the inventory: an engine takes them only when it joins.
+
+    A manager that the others look for in the wrong place is lost to them; source: moby/moby#41043.
+    """
+    for what, joined_with, wanted in (
+        ("address", seen.advertised, address),
+        ("data_path_address", seen.data_path or seen.advertised, data_path_address or address),
+    ):
+        if joined_with and joined_with != wanted:
+            raise Refused(
+                f"is in the swarm with {what} {joined_with}, and the inventory says {wanted}. Correct the inventory, or"
+                f" take it out (pyinfra INVENTORY deploys/leave.py --limit {host.name}) and run again"
+            )
 
 
 def await_active(api: EngineApi) -> None:

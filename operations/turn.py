@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from operations.quorum import objection_to_stop
 from operations.refusal import OnController, Refused
 from operations.swarm import await_active
 
-# Seconds in which a manager that has just been started is back.
+# Seconds in which a manager that has just been started is back, and in which nodes find a new leader.
 _PATIENCE = 60
 
 
@@ -52,7 +53,10 @@ def taken(
         yield OnController("draining the node", seat.drain)
     outcome = yield from work()
     if outcome.runs and seat:
-        yield OnController("waiting until the node is back in the swarm", lambda: seat.await_return(folder))
+        yield OnController(
+            f"bringing the node back{' (drained until deploys/swarm.py runs again)' if seat.drains else ''}",
+            lambda: seat.await_return(folder),
+        )
         if seat.drains:
             yield OnController("giving the node work again", seat.open)
     if outcome.failure:
@@ -79,7 +83,7 @@ class _Seat:
     def drain(self) -> None:
         if left := drain(self.there.host, self.node.id):
             host.log_styled(
-                f"{', '.join(left)}: not running in full elsewhere; interrupted until the node is back",
+                f"{', '.join(left)}: with fewer tasks, or none, until the node is back, for no other node takes them",
                 fg="yellow",
                 log_func=logger.warning,
             )
@@ -94,6 +98,10 @@ class _Seat:
         await_ready(self.there.host, self.node.id)
         if self.node.role == "manager":
             await_ready(host, self.node.id)
+        # A new leader takes all nodes for unknown until they have found it, and an unknown one is not drained.
+        others = [node.id for node in self.there.nodes.values() if node.state == "ready"]
+        with suppress(ValueError):
+            await_ready(self.there.host, *others, patience=_PATIENCE)
 
     def open(self) -> None:
         set_availability(self.there.host, self.node.id, self.node.availability)

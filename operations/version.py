@@ -122,7 +122,7 @@ def who_has(versions: Mapping[str, str]) -> str:
     for name, version in versions.items():
         hosts.setdefault(version, []).append(name)
     return ", ".join(
-        f"{_and(names)} {'have' if len(names) > 1 else 'has'} {version}" for version, names in hosts.items()
+        f"{_and(sorted(names))} {'have' if len(names) > 1 else 'has'} {version}" for version, names in hosts.items()
     )
 
 

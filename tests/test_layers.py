@@ -17,13 +17,14 @@ ARROWS = {
     "pki": set[str](),
     "image": {"pki"},
     "lab": {"image", "pki"},
+    "bench": {"deploys", "lab", "image", "pki"},
     "tools": set[str](),
 }
 # Who may know which library: the rest works on plain values.
 ONLY_IN = {
     "pyinfra": {"deploys", "operations", "facts", "lab"},
     "pyinfra_cli": {"lab"},
-    "click": {"image", "lab"},
+    "click": {"image", "lab", "bench"},
     "rich": {"doctor", "image", "lab"},
     "jinja2": {"image"},
     "cryptography": {"pki", "operations", "lab"},

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.commands import Lab, command
+from tests.commands import Lab, command, nothing_proposed
+from tests.conftest import NAME
 from tests.deploys import service
 from tests.deploys.test_membership import PIS
 from tests.deploys.tls import ANSWER, SERVER, Signer, as_client, dial, served
@@ -143,3 +144,39 @@ def test_a_change_of_the_ca_waits_for_a_host_that_is_away_and_is_finished_by_the
     for pi in PIS:
         assert ANSWER not in dial(five, pi, *as_client(old))
         assert ANSWER in dial(five, pi, *as_client(five.folder))
+
+
+@pytest.fixture
+def single(alone: None) -> Iterator[Lab]:
+    """One blank virtual Pi of its own."""
+    lab = Lab(f"{NAME}-single")
+    lab.python("lab", "down").ok()
+    lab.python("lab", "up", "--nodes", "1").ok()
+    yield lab
+    lab.python("lab", "down").ok()
+
+
+def test_a_ca_that_a_person_brings_with_a_passphrase_certifies_the_cluster(single: Lab, tmp_path: Path) -> None:
+    passphrase, key = tmp_path / "passphrase", single.folder / "ca-key.pem"
+    passphrase.write_text("correct horse battery staple\n")
+    passphrase.chmod(0o600)
+    # As Docker's documentation has it.
+    command("openssl", "genrsa", "-aes256", "-passout", f"file:{passphrase}", "-out", key, "4096").ok()
+    command(
+        "openssl", "req", "-new", "-x509", "-days", "3650", "-key", key, "-sha256", "-subj", "/CN=home",
+        "-passin", f"file:{passphrase}", "-out", single.folder / "ca.pem",
+    ).ok()  # fmt: skip
+    ours = single.inventory(
+        tmp_path, f"managers = _with(_managers, ca_passphrase_file='{passphrase}', prometheus_node='pi1')\nworkers = []"
+    )
+    before = key.read_bytes()
+    single.deploy("swarm", inventory=ours).ok()
+    assert key.read_bytes() == before
+    assert ANSWER in dial(single, "pi1", *as_client(single.folder))
+    assert served(single, "pi1").issuer.rfc4514_string() == "CN=home"
+    # There is nothing to sign any more, so nobody is asked.
+    passphrase.unlink()
+    assert nothing_proposed(single.dry("swarm", inventory=ours))
+    # A key that has to be signed asks, and without an answer says how to give one.
+    single.on("pi1", "rm", "/etc/docker/tls/server-cert.pem").ok()
+    single.deploy("swarm", inventory=ours).refused("[pi1]", "ca_passphrase_file", str(passphrase))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def test_a_host_that_leaves_is_forgotten_and_closed_and_may_come_back(five: Lab)
 def test_a_manager_that_leaves_is_none_any_more_and_the_quorum_holds(five: Lab) -> None:
     five.deploy("leave", "--limit", "pi1").ok()
     assert managers(five, on="pi2") == ["pi2", "pi3"]
+    state = json.loads(five.on("pi4", "cat", "/var/lib/docker/swarm/docker-state.json").ok())
+    assert state["DataPathAddr"] == five.address("pi4")
     five.provision().ok()
     assert managers(five) == PIS[:3]
 
@@ -98,10 +101,14 @@ def test_a_whole_cluster_that_was_reset_begins_anew_on_the_first_manager_that_an
     without = five.inventory(
         tmp_path,
         f"managers = [*_with(_managers[:1], ssh_hostname='{ghost}', registry_node='pi2'),"
-        " *_with(_managers[1:], registry_node='pi2')]\nworkers = _with(_workers, registry_node='pi2')",
+        " *_with(_managers[1:], registry_node='pi2')]\n"
+        f"workers = [*_with(_workers[:1], registry_node='pi2', data_path_address='{five.address('pi4')}'),"
+        " *_with(_workers[1:], registry_node='pi2')]",
     )
     five.deploy("swarm", inventory=without).refused("[pi1]")
     assert managers(five, on="pi2") == ["pi2", "pi3"]
+    state = json.loads(five.on("pi4", "cat", "/var/lib/docker/swarm/docker-state.json").ok())
+    assert state["DataPathAddr"] == five.address("pi4")
     five.provision().ok()
     assert managers(five) == PIS[:3]
     assert sorted(listed(five)) == PIS

@@ -140,6 +140,14 @@ def test_a_join_that_fails_says_what_could_not_be_reached_from_where(five: Lab) 
     assert sorted(listed(five)) == PIS
 
 
+def test_a_member_whose_address_in_the_inventory_is_another_one_is_refused_with_both(five: Lab, tmp_path: Path) -> None:
+    elsewhere = five.inventory(
+        tmp_path,
+        "managers = _managers\nworkers = [_workers[0], *_with(_workers[1:], data_path_address='198.18.250.5')]",
+    )
+    five.deploy("swarm", inventory=elsewhere).refused("[pi5]", five.address("pi5"), "198.18.250.5", "leave.py")
+
+
 def test_one_host_can_be_provisioned_alone_and_finds_its_manager(five: Lab) -> None:
     five.on("pi5", "docker", "swarm", "leave").ok()
     five.deploy("swarm", "--limit", "pi5").ok()

@@ -255,5 +255,5 @@ def test_another_major_is_asked_for_with_what_breaks_and_not_begun_by_halves(sec
     assert set(shop.versions().values()) == {SECOND}
     shop.lab.deploy("upgrade", "--data", "major=true", inventory=inventory).ok()
     assert set(shop.versions().values()) == {THIRD}
-    states = shop.lab.on("pi1", "docker", "node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}").ok()
-    assert sorted(states.splitlines()) == ["Ready Leader", "Ready Reachable", "Ready Reachable"]
+    nodes = shop.lab.on("pi1", "docker", "node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}").ok()
+    assert sorted(nodes.splitlines()) == ["Ready Leader", "Ready Reachable", "Ready Reachable"]

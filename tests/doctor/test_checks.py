@@ -72,7 +72,9 @@ TLS = {name: certified(name, address) for name, address in PIS.items()}
 def swarm_state(name: str, nodes: Mapping[str, SwarmNode]) -> SwarmState:
     leads = name == "pi1"
     membership = Membership("active", f"id-{name}", "manager" if leads else "worker", "cluster" if leads else "")
-    return SwarmState(membership, "26.1.5+dfsg1", autolocked=False, nodes=nodes if leads else {})
+    return SwarmState(
+        membership, "26.1.5+dfsg1", autolocked=False, advertised="", data_path="", nodes=nodes if leads else {}
+    )
 
 
 NODES = {
