@@ -25,12 +25,12 @@ END
 
 # The engine mounts its own files over /etc/hostname and /etc/hosts, and nobody can rename a file
 # onto a mount: `hostnamectl hostname pi1` would fail. Without the mounts the node's own files rule,
-# and they outlive a restart.
-echo raspberrypi >"$root/etc/hostname"
-printf '127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n' >"$root/etc/hosts"
+# and they outlive a restart. (The engine leaves them empty; the image's would not be seen.)
 cat >"$root/sbin/pi-init" <<'END'
 #!/bin/sh
 umount /etc/hostname /etc/hosts
+test -s /etc/hostname || echo raspberrypi >/etc/hostname
+test -s /etc/hosts || printf '127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n' >/etc/hosts
 exec /sbin/init "$@"
 END
 chmod 0755 "$root/sbin/pi-init"

@@ -74,6 +74,11 @@ def test_a_blank_pi_has_no_engine_and_the_name_of_a_blank_pi(small):
     assert small.on("pi1", "hostname").ok() == "raspberrypi\n"
 
 
+def test_a_blank_pi_finds_itself_by_name(small):
+    assert small.on("pi1", "getent", "ahostsv4", "localhost").ok().startswith("127.0.0.1 ")
+    assert small.on("pi1", "getent", "ahostsv4", "raspberrypi").ok().startswith("127.0.1.1 ")
+
+
 def test_keys_are_readable_by_their_owner_only(small):
     assert stat.S_IMODE(small.folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in small.folder.iterdir()} == {0o600}
