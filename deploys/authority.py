@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import deploy
+from pyinfra.api.exceptions import DeployError
 
 from deploys.cluster import OWNER, Cluster
 from deploys.membership import write_context
@@ -18,8 +21,25 @@ _REST = timedelta(hours=1)
 
 
 def is_due(cluster: Cluster) -> bool:
-    """Whether a change is under way, or the last one ended long enough ago for the next."""
-    return rotation.due(cluster.folder, datetime.now(UTC) - _REST)
+    """Whether a change is under way, or the last one ended long enough ago for the next, or it is asked for.
+
+    Raises:
+        DeployError: there is no CA to leave.
+    """
+    try:
+        due = rotation.due(cluster.folder, datetime.now(UTC) - _REST)
+    except ValueError as error:
+        raise DeployError(str(error)) from error
+    return due or host.data.get("again") is True
+
+
+@cache  # each host walks the deploy, and once is enough
+def say_that_it_rests(folder: Path) -> None:
+    """Say why nothing is done."""
+    logger.warning(
+        f"the CA in {folder} was changed less than an hour ago, so nothing is to do;"
+        " to change it again already, add --data again=true"
+    )
 
 
 @deploy("CA")

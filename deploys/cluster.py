@@ -60,21 +60,24 @@ def described() -> Description:
     return _described(tuple(inventory))
 
 
-def read() -> Cluster:
+def read(certifies: bool = True) -> Cluster:
     """The inventory's cluster, with its CA and passwords; what is missing of these is made.
+
+    Args:
+        certifies: whether the CA has to be one that can sign; a deploy that leaves it needs no such one.
 
     Raises:
         DeployError: with the first thing that is wrong, and its fix.
     """
-    return _read(tuple(inventory))
+    return _read(tuple(inventory), certifies)
 
 
 @cache  # every host walks the deploy, but there is one cluster
-def _read(hosts: tuple[Host, ...]) -> Cluster:
+def _read(hosts: tuple[Host, ...], certifies: bool) -> Cluster:
     found = _described(hosts)
     if len(found.managers) % 2 == 0:
         logger.warning(tolerance(len(found.managers)))
-    return _with_folder(found)
+    return _with_folder(found, certifies)
 
 
 def _described(hosts: tuple[Host, ...]) -> Description:
@@ -108,20 +111,26 @@ def require_limit(verb: str) -> None:
         raise DeployError(f"which host shall {verb}? Name it: pyinfra INVENTORY deploys/{verb}.py --limit pi3")
 
 
-def _with_folder(found: Description) -> Cluster:
+def _with_folder(found: Description, certifies: bool) -> Cluster:
     name = found.settings.cluster_name
     try:
         folder = cluster_folder(name, ROOT)
         keys = KeyRing(passphrases(found.settings.ca_passphrase_file))
-        authority = Authority.load_or_create(folder, name, keys)
-        client_files(authority, folder, OWNER)
+        if certifies:
+            _keep_clients(Authority.load_or_create(folder, name, keys), folder)
         swarm_id(folder), unlock_key(folder)  # what is damaged is told now
         login = registry_login(folder, found.registry)
     except (ValueError, OSError) as error:
         raise DeployError(str(error)) from error
+    return Cluster(found.settings, found.hosts, found.managers, folder, keys, login)
+
+
+def _keep_clients(authority: Authority, folder: Path) -> None:
+    """Keep the owner's certificate good; while the CA changes that is the change's own business."""
     if authority.warning:
         logger.warning(authority.warning)
-    return Cluster(found.settings, found.hosts, found.managers, folder, keys, login)
+    if not authority.former:
+        client_files(authority, folder, OWNER)
 
 
 def _check_groups(host: Host) -> None:

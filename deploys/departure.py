@@ -16,8 +16,10 @@ from operations import leave as going
 @deploy("Leave")
 def leave(cluster: Cluster) -> None:
     """Drain the host, take it out of the swarm, and close its engine to the network."""
+    ends = host.data.get("yes") is True
+    going.may_leave(name="Look at the quorum", ends=ends, wipes=False)
     going.drained(name="Move its tasks to other nodes", _serial=True)
-    _part(cluster)
+    _part(cluster, ends, wipes=False)
     close()
     firewall.remove()
     going.uncertified(name="Forget its certificate")
@@ -32,7 +34,7 @@ def reset(cluster: Cluster) -> None:
         what="its engine, images, volumes and place in the swarm will be removed.",
         _serial=True,
     )
-    _part(cluster)
+    _part(cluster, ends=True, wipes=True)
     purge()
     firewall.remove()
     network.dockers_left_alone(name="Give Docker's interfaces back", wanted=False)
@@ -41,8 +43,9 @@ def reset(cluster: Cluster) -> None:
     clock.asks(name="Ask the time servers of before", servers=())
 
 
-def _part(cluster: Cluster) -> None:
+def _part(cluster: Cluster, ends: bool, wipes: bool) -> None:
     """Managers after the workers, and one by one: each changes the quorum."""
     manages = host.name in cluster.managers
-    going.left(name="Workers leave the swarm", now=not manages, folder=cluster.folder)
-    going.left(name="Managers leave the swarm", now=manages, folder=cluster.folder, _serial=True)
+    folder = cluster.folder
+    going.left(name="Workers leave", now=not manages, ends=ends, wipes=wipes, folder=folder, _serial=True)
+    going.left(name="Managers leave", now=manages, ends=ends, wipes=wipes, folder=folder, _serial=True)

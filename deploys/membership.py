@@ -49,7 +49,16 @@ def form(cluster: Cluster) -> None:
     )
     swarm.promoted(name="Promote to manager", wanted=manages, _serial=True)
     swarm.demoted(name="Demote to worker", wanted=not manages, _serial=True)
-    swarm.known_once(name="Forget the node's former entries", address=mine.address)
+    swarm.known_once(name="Forget the node's former entries", address=mine.address, _serial=True)
+    describe(cluster=cluster)
+    autolock.autolocked(name="Lock the swarm's managers", wanted=cluster.settings.autolock, folder=cluster.folder)
+    write_context(cluster)
+
+
+@deploy("Nodes")
+def describe(cluster: Cluster) -> None:
+    """Each node has its labels and its availability, also one that a stopped run has left drained."""
+    mine = cluster.hosts[host.name]
     swarm.described(
         name="Label the node",
         labels={
@@ -59,8 +68,6 @@ def form(cluster: Cluster) -> None:
         },
         availability=mine.availability,
     )
-    autolock.autolocked(name="Lock the swarm's managers", wanted=cluster.settings.autolock, folder=cluster.folder)
-    write_context(cluster)
 
 
 @deploy("Clients")

@@ -7,7 +7,7 @@ run changes nothing. To bring a CA along, put it into the cluster's folder as ne
 
 from deploys import authority, cluster, docker, membership, tls
 
-this = cluster.read()
+this = cluster.read(certifies=False)
 issuer = cluster.issuer(this, replacing=True)
 
 if authority.is_due(this):
@@ -22,3 +22,6 @@ if authority.is_due(this):
     docker.run(cluster=this)
     tls.trust_registry(cluster=this, issuer=issuer)
     authority.finish(cluster=this, issuer=issuer)
+    membership.describe(cluster=this)
+else:
+    authority.say_that_it_rests(this.folder)

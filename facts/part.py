@@ -43,7 +43,7 @@ class Part(FactBase[T]):
         mine = {name.removeprefix(prefix): text for name, text in found.items() if name.startswith(prefix)}
         try:
             return self.parse(mine)
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
             raise FactProcessError(f"reading {type(self).__name__}: {error!r} in {mine!r:.300}") from error
 
 

@@ -56,7 +56,9 @@ class EngineApi:
 
     def get(self, path: str) -> Any:
         """Read something, e.g. `/info`; see `post`."""
-        return self._call("GET", path)
+        if (answer := self._call("GET", path)) is None:
+            raise EngineError(f"GET {path} on {self.host.name}: the answer is empty")
+        return answer
 
     def post(self, path: str, body: object = None) -> Any:
         """Change something; gives the answer's JSON, None where there is none.
@@ -86,8 +88,8 @@ class EngineApi:
         text, _, code = output.rstrip().rpartition("\n")
         try:
             answer = json.loads(text) if text.strip() else None
-        except ValueError:
-            answer = {"message": text.strip()}
+        except ValueError as error:
+            raise EngineError(f"{method} {path} on {self.host.name}: {code} {text.strip()[:200]}") from error
         if not code.startswith("2"):
             why = answer.get("message", code) if isinstance(answer, dict) else code
             raise EngineError(f"{method} {path} on {self.host.name}: {why}")

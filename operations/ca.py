@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from pyinfra import host, inventory, state
 from pyinfra.api.command import PyinfraCommand
 
+from facts.engine import Engine
 from facts.tls import Tls
 from operations.context import announce
 from operations.known import converges, known
@@ -38,8 +39,9 @@ def _clients(owner: str, issuer: Issuer) -> None:
 
 @converges()
 def retired(speaks: bool, issuer: Issuer) -> Generator[PyinfraCommand, None, None]:
-    """Have clients here trust the new CA only; refused while an engine still shows a certificate of the old one."""
+    """Have clients here trust the new CA only; refused while an engine still runs with a certificate of the old one."""
     _all_hosts_are_here()
+    _all_run_with_what_is_there()
     authority = issuer.authority()
     for other in inventory:
         if reason := objection(known(Tls, of=other), authority):
@@ -54,6 +56,7 @@ def retired(speaks: bool, issuer: Issuer) -> Generator[PyinfraCommand, None, Non
 def finished(speaks: bool, issuer: Issuer) -> Generator[PyinfraCommand, None, None]:
     """Put the new CA in the old one's place, whose key is destroyed; refused while a node trusts the old one."""
     _all_hosts_are_here()
+    _all_run_with_what_is_there()
     trusted = issuer.authority().pem.decode().strip()
     if late := [other.name for other in inventory if known(Tls, of=other).ca != trusted]:
         raise Refused(f"{' and '.join(late)} still trusts the old CA; run this deploy again")
@@ -66,10 +69,26 @@ def _all_hosts_are_here() -> None:
     Raises:
         Refused: a host of the inventory is not in this run any more.
     """
-    if missing := sorted(other.name for other in inventory if other not in state.active_hosts):
+    missing = sorted(other.name for other in inventory if other not in state.active_hosts)
+    if missing and state.limit_hosts is not None:
+        raise Refused(f"{' and '.join(missing)} is outside of --limit, and a CA changes for all; run this without it")
+    if missing:
         raise Refused(
             f"{' and '.join(missing)} did not take part, so both CAs stay trusted; bring it back, or take it out of"
             " the inventory if it is lost, and run this deploy again"
+        )
+
+
+def _all_run_with_what_is_there() -> None:
+    """An engine reads its files when it starts, and only then.
+
+    Raises:
+        Refused: one has not started since they changed.
+    """
+    if late := sorted(other.name for other in inventory if known(Engine, of=other).stale):
+        raise Refused(
+            f"the engine of {' and '.join(late)} has not read its new certificate yet; look at what failed above,"
+            " then run this deploy again"
         )
 
 

@@ -121,8 +121,10 @@ def reaches(of: Host) -> bool:
 def forget(of: Host, *parts: type[Part[Any]]) -> None:
     """Read these parts of a host anew when they are next asked for."""
     memory = _memory(of)
-    for part in parts:
-        memory.parts.pop(part, None)
+    with memory.lock:  # what is being read now is of before the change
+        memory.failed = False
+        for part in parts:
+            memory.parts.pop(part, None)
 
 
 def converges(
@@ -148,8 +150,9 @@ def converges(
                         if state.is_executing:
                             for changed in inventory if everywhere else [this_host]:
                                 forget(changed, *parts)
-            except Refused as refused:
-                yield Refusal(str(refused))
+            except (Refused, ValueError, OSError) as error:
+                # Also a file of the controller's that cannot be read: what leaves here would end all hosts' run.
+                yield Refusal(str(error))
 
         return operation()(converging)
 

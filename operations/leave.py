@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyinfra import host, logger, state
@@ -10,7 +11,7 @@ from pyinfra.api import Host, QuoteString, StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.engine import TLS_FOLDER
-from facts.swarm import Swarm, SwarmNode
+from facts.swarm import Swarm, SwarmNode, SwarmState
 from facts.tls import CERTS_D, HTPASSWD, Tls
 from operations import leader
 from operations.api import EngineApi
@@ -19,7 +20,7 @@ from operations.known import converges, known
 from operations.leader import Leader
 from operations.quorum import objection_to_remove
 from operations.refusal import OnController, Refused
-from operations.swarm import demote
+from operations.swarm import demote, former_entries
 from pki.records import keep_swarm_id, keep_unlock_key, swarm_id
 
 _ANSWER = "yes"
@@ -66,62 +67,121 @@ def _drain(there: Leader, node: str) -> None:
         logger.warning(f"[{host.name}] these services have no other node to run on and stand still: {', '.join(stay)}")
 
 
-@converges(Swarm, everywhere=True)
-def left(now: bool, folder: Path) -> Generator[PyinfraCommand, None, None]:
-    """Take this host out of its swarm and its entry out of the managers' list, if the quorum holds without it.
+@dataclass(frozen=True)
+class Farewell:
+    """How a host gets out of its swarm, and what stands against it."""
 
-    Args:
-        now: whether this line of the deploy is the host's turn; managers go after the workers, one by one.
-        folder: the cluster's, which forgets a swarm that its last manager has left.
-    """
-    membership = known(Swarm).membership
-    if not now or not membership or not membership.inside:
-        host.noop("in no swarm, or not its turn")
-        return
-    # Through another manager: one that leaves cannot take its own entry out of the list.
-    there = leader.find(besides=host.name)
-    entry = there.nodes.get(membership.node_id) if there else None
+    there: Leader | None
+    """Another manager, which forgets the host's entry; one that leaves cannot do that for itself."""
+    entry: SwarmNode | None
+    objection: str
+    """For a person; empty if the host may go."""
+
+    @classmethod
+    def of(cls, ends: bool, wipes: bool) -> Farewell:
+        """Of the host that the operation runs on.
+
+        Args:
+            ends: whether a person has said that the swarm may end with this.
+            wipes: whether the engine is removed afterwards, so that it need not leave by itself.
+        """
+        seen = known(Swarm)
+        there = leader.find(besides=host.name)
+        if seen.membership is None and seen.advertised and not wipes:
+            return cls(
+                there, None, "its engine does not run, so it cannot leave; start it (`sudo systemctl start docker`)"
+            )
+        entry = _entry(there, seen) if there else None
+        if not (entry or (seen.membership and seen.membership.inside)):
+            return cls(there, None, "")
+        return cls(there, entry, _objection(there, entry, seen, ends))
+
+
+def _entry(there: Leader, seen: SwarmState) -> SwarmNode | None:
+    """What another manager lists of this host, be it a member or one that went without being forgotten."""
+    if seen.membership and seen.membership.node_id in there.nodes:
+        return there.nodes[seen.membership.node_id]
+    if seen.membership and seen.membership.inside:
+        return None  # in another swarm
+    former = former_entries(there, "", seen.advertised or str(host.data.address))
+    return former[0] if former else None
+
+
+def _objection(there: Leader | None, entry: SwarmNode | None, seen: SwarmState, ends: bool) -> str:
+    """Why the swarm cannot do without this host; a swarm that ends with it has to be given up by a person."""
+    listed, why = seen.nodes, "no other manager decides for it"
     if there and entry:
-        objection = objection_to_remove(there.nodes.values(), entry.id)
-        if not objection:
-            yield OnController("leaving the swarm", lambda: _leave(there, entry))
-            return
-        stay = _staying(there.nodes.values())
-    else:
-        objection = "no other manager decides for it"
-        stay = _staying(known(Swarm).nodes.values())
-    if stay:
-        raise Refused(
-            f"leaving the swarm: {objection}, and {', '.join(stay)} would be left without a quorum; bring the other"
-            " managers back or make another host one first, or let all of them leave in one run"
+        listed, why = there.nodes, objection_to_remove(there.nodes.values(), entry.id)
+    if not why:
+        return ""
+    going = {member.membership.node_id for other, member in leader.readable() if _goes(other) and member.membership}
+    stay = [node for node in listed.values() if node.id not in going and node.id != (entry.id if entry else "")]
+    if up := sorted(node.hostname or node.id for node in stay if node.state == "ready"):
+        return (
+            f"{why}, and {', '.join(up)} would be left without a quorum; bring the other managers back or make another"
+            " host one first, or let all of them leave in one run"
         )
-    yield OnController("leaving the swarm", lambda: _leave_alone(membership.cluster_id, folder))
+    manages = bool(seen.membership and (seen.membership.role == "manager" or seen.membership.state == "locked"))
+    if not ends and (manages or stay):
+        return (
+            f"{why}, so the swarm may end with it, with all services, secrets and configs;"
+            " add --data yes=true if that is what you mean"
+        )
+    return ""
 
 
-def _leave_alone(cluster_id: str, folder: Path) -> None:
-    """Leave a swarm that is no more without this host, or whose managers do not answer."""
-    EngineApi(host).post("/swarm/leave?force=true")
-    if cluster_id and cluster_id == swarm_id(folder):
-        keep_swarm_id(folder, "")
-        keep_unlock_key(folder, "")
-
-
-def _staying(nodes: Iterable[SwarmNode]) -> list[str]:
-    """The names of the nodes that are up and that this run does not take out of their swarm."""
-    going = {seen.membership.node_id for other, seen in leader.readable() if _leaves(other) and seen.membership}
-    return sorted(node.hostname or node.id for node in nodes if node.id not in going and node.state == "ready")
-
-
-def _leaves(other: Host) -> bool:
+def _goes(other: Host) -> bool:
     """Whether a host is one that this run still works on."""
     return other in state.active_hosts
 
 
-def _leave(there: Leader, entry: SwarmNode) -> None:
-    if entry.role == "manager":
+@converges()
+def may_leave(ends: bool, wipes: bool) -> Generator[PyinfraCommand, None, None]:
+    """Stop before anything is done to a host that its swarm cannot do without; see `Farewell.of`."""
+    if objection := Farewell.of(ends, wipes).objection:
+        raise Refused(f"leaving the swarm: {objection}")
+    host.noop("nothing stands against it")
+    yield from ()
+
+
+@converges(Swarm, everywhere=True)
+def left(now: bool, ends: bool, wipes: bool, folder: Path) -> Generator[PyinfraCommand, None, None]:
+    """Take this host out of its swarm and its entry out of the managers' list, if the quorum holds without it.
+
+    Args:
+        now: whether this line of the deploy is the host's turn; managers go after the workers, one by one.
+        ends, wipes: see `Farewell.of`.
+        folder: the cluster's, which forgets a swarm that its last manager has left.
+    """
+    membership = known(Swarm).membership
+    farewell = Farewell.of(ends, wipes)
+    inside = membership is not None and membership.inside
+    if not now or not (inside or farewell.entry):
+        host.noop("in no swarm, or not its turn")
+        return
+    if farewell.objection:
+        raise Refused(f"leaving the swarm: {farewell.objection}")
+    yield OnController("leaving the swarm", lambda: _leave(farewell, inside, folder))
+
+
+def _leave(farewell: Farewell, inside: bool, folder: Path) -> None:
+    there, entry = farewell.there, farewell.entry
+    forgets = there and entry and not objection_to_remove(there.nodes.values(), entry.id)
+    if there and entry and forgets and entry.role == "manager":
         demote(there, entry.id)
-    EngineApi(host).post("/swarm/leave?force=true")
-    there.api.delete(f"/nodes/{entry.id}?force=true")
+    if inside:
+        EngineApi(host).post("/swarm/leave?force=true")
+    if there and entry and forgets:
+        there.api.delete(f"/nodes/{entry.id}?force=true")
+    elif (cluster_id := swarm_id(folder)) and cluster_id == _cluster_id():
+        keep_swarm_id(folder, "")
+        keep_unlock_key(folder, "")
+
+
+def _cluster_id() -> str:
+    """The ID of the swarm that this host managed when it was last asked."""
+    membership = known(Swarm).membership
+    return membership.cluster_id if membership else ""
 
 
 @converges(Tls)

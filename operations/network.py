@@ -10,6 +10,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
+from facts.firewall import Firewall
 from facts.host import Host as HostFact
 from facts.network import DHCPCD_CONF, NM_CONF, Fixed, Interface, Network, NetworkState
 from facts.swarm import Swarm
@@ -24,7 +25,7 @@ from operations.trial import move, settle
 DOCKERS_INTERFACES: Final = ("veth*", "docker*", "br-*", "vxlan*", "ov-*")
 
 
-@converges(Network, HostFact)
+@converges(Network, HostFact, Firewall)
 def fixed(
     wanted: bool, address: str, gateway: str | None, name_servers: Sequence[str]
 ) -> Generator[PyinfraCommand, None, None]:

@@ -54,6 +54,6 @@ class OnController(PyinfraCommand):
     def execute(self, state: State, host: Host, connector_arguments: object) -> bool:
         try:
             self.step()
-        except (ValueError, OSError) as error:
+        except (Refused, ValueError, OSError) as error:
             return Refusal(f"{self.what}: {error}").execute(state, host, connector_arguments)
         return True

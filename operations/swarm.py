@@ -112,6 +112,10 @@ def _may_be_elsewhere(remembered: str) -> str:
                 f" (pyinfra INVENTORY deploys/leave.py --limit {other.name}); then run again"
             )
     silent = [other.name for other in leader.managers() if other not in state.active_hosts]
+    if remembered and silent and state.limit_hosts is not None:
+        return (
+            f"this cluster was the swarm {remembered}, and {' and '.join(silent)} is outside of --limit; run it without"
+        )
     if remembered and silent:
         return (
             f"{' and '.join(silent)} does not answer for the swarm {remembered} that this cluster was; bring it back,"
@@ -207,9 +211,15 @@ def _join(there: Leader, role: Role, address: str, data_path_address: str) -> No
     token = there.api.get("/swarm")["JoinTokens"][role.capitalize()]
     cut_off = api.get("/info")["Swarm"]
     if cut_off["LocalNodeState"] != "inactive":
+        listed = cut_off["NodeID"] in {node["ID"] for node in there.api.get("/nodes")}
+        if cut_off["NodeID"] and not listed:
+            raise ValueError(
+                f"it belongs to another swarm, which does not answer, as node {cut_off['NodeID']};"
+                f" pyinfra INVENTORY deploys/leave.py --limit {host.name} if you want it in this one, then run again"
+            )
         # No manager ever learnt this node's name, and it would be listed as Unknown for ever.
         api.post("/swarm/leave?force=true")
-        if cut_off["NodeID"] in {node["ID"] for node in there.api.get("/nodes")}:
+        if listed:
             there.api.delete(f"/nodes/{cut_off['NodeID']}?force=true")
     try:
         api.post(
@@ -296,14 +306,7 @@ def known_once(address: str) -> Generator[PyinfraCommand, None, None]:
     """
     there = leader.required("forgetting its former entries")
     own = there.node_of(host)
-    former = [
-        node
-        for node in there.nodes.values()
-        if node.id != own.id
-        # An address is one host's, and the host says which node it is; the manager may take the other
-        # for alive a while longer.
-        and (node.address == address or (node.hostname == host.name and node.state != "ready"))
-    ]
+    former = former_entries(there, own.id, address)
     if not former:
         host.noop("has one entry")
         return
@@ -314,6 +317,18 @@ def known_once(address: str) -> Generator[PyinfraCommand, None, None]:
                 " then run again"
             )
     yield OnController("forgetting its former entries", lambda: remove(there, former))
+
+
+def former_entries(there: Leader, own_id: str, address: str) -> list[SwarmNode]:
+    """What a manager lists of this host besides the node `own_id` that it is now."""
+    return [
+        node
+        for node in there.nodes.values()
+        if node.id != own_id
+        # An address is one host's, and the host says which node it is; the manager may take the other
+        # for alive a while longer.
+        and (node.address == address or (node.hostname == host.name and node.state != "ready"))
+    ]
 
 
 def remove(there: Leader, nodes: Iterable[SwarmNode]) -> None:

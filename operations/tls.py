@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from pyinfra import host
 from pyinfra.api import StringCommand
@@ -21,6 +22,9 @@ from operations.refusal import Refused
 from pki.authority import Authority, Identities, issued, pem
 from pki.key import KeyRing
 from pki.rotation import Rotation
+
+# A file that a power cut left empty is none, and must not take a good one's place.
+_IS_KEY = "openssl pkey -noout 2>/dev/null -in"
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,10 @@ def key_made(issuer: Issuer) -> Generator[PyinfraCommand, None, None]:
         yield StringCommand(
             f"cd {TLS_FOLDER} && umask 077 && "
             "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out server-key.half"
-            " && mv server-key.half server-key.new"
+            " && sync server-key.half && mv server-key.half server-key.new && sync ."
         )
     yield StringCommand(
-        f"cd {TLS_FOLDER} && key=server-key.new && test -e $key || key=server-key.pem"
+        f"cd {TLS_FOLDER} && key=server-key.new && {_IS_KEY} $key || key=server-key.pem"
         " && openssl req -new -key $key -subj /CN=engine -out server.half && mv server.half server.csr"
     )
 
@@ -87,7 +91,7 @@ def _is_old(state: TlsState, moment: dt.datetime | None) -> bool:
 def _request_matches(state: TlsState, public_key: str) -> bool:
     try:
         return _public(x509.load_pem_x509_csr(state.signing_request.encode())) == public_key
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return False
 
 
@@ -118,12 +122,12 @@ def certified(issuer: Issuer, identities: Identities) -> Generator[PyinfraComman
     try:
         request = x509.load_pem_x509_csr(state.signing_request.encode())
         certificate = authority.sign_server(request, identities)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise Refused(f"signing the engine's certificate ({reason}): {error}") from error
     yield place(f"{TLS_FOLDER}/server-cert.new", pem(certificate).decode(), mode="444")
     # Both at once, so that an engine which starts between the two is the rarest of cases; the next run mends it.
     yield StringCommand(
-        f"cd {TLS_FOLDER} && if test -e server-key.new; then mv server-key.new server-key.pem; fi"
+        f"cd {TLS_FOLDER} && if {_IS_KEY} server-key.new; then mv server-key.new server-key.pem; fi"
         " && mv server-cert.new server-cert.pem && sync ."
     )
 
@@ -139,9 +143,10 @@ def objection(
         return "a new key"
     try:
         certificate = x509.load_pem_x509_certificate(state.server_certificate.encode())
-    except ValueError:
-        return "no certificate yet"
-    if _public(certificate) != state.public_key:
+        public_key = _public(certificate)
+    except (ValueError, UnsupportedAlgorithm):
+        return "no certificate that can be read"
+    if public_key != state.public_key:
         return "made for another key"
     return authority.objection(certificate, "server", identities, older_than=older_than)
 

@@ -24,6 +24,8 @@ def main() -> int:
     try:
         folder = existing_folder(wanted.cluster, wanted.root)
         authority = Authority.load(folder, KeyRing(passphrases(wanted.passphrase_file)))
+        if authority.former:
+            return _failed("the cluster is changing its CA; finish that first (deploys/rotate_ca.py), then try again")
         access = admit(authority, folder, wanted.name, dt.timedelta(days=wanted.days), renew=wanted.renew)
     except ValueError as error:
         return _failed(str(error))

@@ -172,3 +172,13 @@ def test_a_ca_that_a_person_brings_with_a_passphrase_certifies_the_cluster(singl
     # A key that has to be signed asks, and without an answer says how to give one.
     single.on("pi1", "rm", "/etc/docker/tls/server-cert.pem").ok()
     single.deploy("swarm", inventory=ours).refused("[pi1]", "ca_passphrase_file", str(passphrase))
+
+
+def test_a_ca_that_has_expired_can_be_left(single: Lab, tmp_path: Path) -> None:
+    ours = single.inventory(tmp_path, "managers = _with(_managers, prometheus_node='pi1')\nworkers = []")
+    single.deploy("swarm", inventory=ours).ok()
+    Signer.of(single.folder).expire(single.folder)
+    single.deploy("swarm", inventory=ours).refused("expired", "rotate_ca.py")
+    single.deploy("rotate_ca", inventory=ours).ok()
+    assert ANSWER in dial(single, "pi1", *as_client(single.folder))
+    assert "less than an hour ago" in single.deploy("rotate_ca", inventory=ours).said

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, Lab, command, nothing_proposed
+from tests.deploys import service
 from tests.deploys.test_membership import PIS, listed, managers, until
 
 YES = ("--data", "yes=true")
@@ -19,7 +20,17 @@ def closed(lab: Lab, node: str, port: int) -> bool:
     return command("timeout", "3", "bash", "-c", dial).code != 0
 
 
-def test_a_drained_host_gets_no_work_until_the_next_provisioning(five: Lab) -> None:
+def test_a_drained_hosts_work_goes_on_elsewhere_and_comes_back_with_the_next_provisioning(five: Lab) -> None:
+    service.start(five, PIS)
+    until(lambda: sum(service.answers(five.address(pi)) for pi in PIS) == 2)
+    busy = next(pi for pi in PIS if service.answers(five.address(pi)))
+    with service.used([five.address(pi) for pi in PIS]) as answered:
+        five.deploy("drain", "--limit", busy).ok()
+        assert not service.answers(five.address(busy)), "it still works"
+        assert sum(service.answers(five.address(pi)) for pi in PIS) == 2
+    assert min(answered) >= 1, answered
+    service.stop(five, "pi1")
+    five.provision().ok()
     five.deploy("drain", "--limit", "pi4").ok()
     assert listed(five)["pi4"]["Spec"]["Availability"] == "drain"
     assert nothing_proposed(five.dry("drain", "--limit", "pi4"))
@@ -61,6 +72,22 @@ def test_a_manager_does_not_leave_where_the_others_could_no_longer_decide(five: 
     assert managers(five) == PIS[:3]
     five.provision().ok()
     until(lambda: listed(five)["pi2"]["ManagerStatus"]["Reachability"] == "reachable")
+
+
+def test_a_host_whose_engine_stands_still_is_not_taken_out_by_halves_and_a_reset_takes_it_out_whole(five: Lab) -> None:
+    five.on("pi5", "systemctl", "stop", "docker.socket", "docker.service").ok()
+    five.deploy("leave", "--limit", "pi5").refused("[pi5]", "its engine does not run", "systemctl start docker")
+    assert five.on("pi5", "test", "-e", "/etc/docker/tls/server-key.pem").code == 0
+    assert sorted(listed(five)) == PIS
+    five.deploy("reset", *YES, "--limit", "pi5").ok()
+    assert sorted(listed(five)) == PIS[:4]
+    five.provision().ok()
+    assert sorted(listed(five)) == PIS
+
+
+def test_a_swarm_does_not_end_because_its_last_manager_leaves(swarm: Lab) -> None:
+    swarm.deploy("leave", "--limit", "pi1").refused("[pi1]", "only manager", "pi2", "pi3")
+    assert listed(swarm)["pi1"]["Spec"]["Availability"] == "active"
 
 
 def test_a_reset_asks_first_and_without_an_answer_changes_nothing(five: Lab) -> None:

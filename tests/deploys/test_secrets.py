@@ -5,6 +5,7 @@ The virtual Pis' programs are this machine's own, so their arguments are in its 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import threading
@@ -24,6 +25,7 @@ def secrets_of(lab: Lab) -> dict[str, str]:
     return {
         **{f"{role} token": token(lab, role) for role in ("worker", "manager")},
         "registry login": login,
+        "registry password": base64.b64decode(login).decode().partition(":")[2],
         "unlock key": (lab.folder / "unlock-key").read_text().strip(),
         **{f"key of {pi}": lab.on(pi, "cat", "/etc/docker/tls/server-key.pem").ok().splitlines()[1] for pi in PIS},
         **{name: (lab.folder / name).read_text().splitlines()[1] for name in ("ca-key.pem", "key.pem")},

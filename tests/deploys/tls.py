@@ -62,6 +62,22 @@ class Signer:
         """Another CA that goes by the same name."""
         return cls(name, ec.generate_private_key(ec.SECP256R1()))
 
+    def expire(self, folder: Path) -> None:
+        """Put a certificate of this CA into its folder that ended yesterday."""
+        now = dt.datetime.now(dt.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(self.name)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=60))
+            .not_valid_after(now - dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+        (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
     def sign_yesterday(self, request: x509.CertificateSigningRequest, like: x509.Certificate) -> str:
         """A server certificate, in PEM, for the key of `request` and the names of `like`, made a day ago."""
         now = dt.datetime.now(dt.UTC)
