@@ -133,10 +133,14 @@ def main(
     about = machine.describe(shlex.join(["python", "-m", "bench.provision", *sys.argv[1:]]))
     ways = [way for key, way in WAYS.items() if not keys or key in keys]
     log = Log()
-    if with_swarms:
-        swarms(log, ways, sizes, rounds, plain_rounds)
-    if with_growth:
-        growth(log, [way for way in ways if way in (OURS, FLOOR)], _LIGHT, rounds)
+    try:
+        if with_swarms:
+            swarms(log, ways, sizes, rounds, plain_rounds)
+        if with_growth:
+            growth(log, [way for way in ways if way in (OURS, FLOOR)], _LIGHT, rounds)
+    except KeyboardInterrupt:  # what was measured until then is told, and not kept
+        log.failed.append("the rest: interrupted")
+        write = False
     _tell(log, about, as_json, write)
 
 

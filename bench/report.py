@@ -74,7 +74,7 @@ def tables(results: Results) -> str:
     parts = [_scenario(results, scenario) for scenario in TITLES if results.sizes(scenario)]
     if results.sizes("light"):
         parts.append(_growth(results))
-    return "\n\n".join([*parts, _goals(results)])
+    return "\n\n".join(filter(None, [*parts, _goals(results)]))
 
 
 def _scenario(results: Results, scenario: Scenario) -> str:
@@ -116,8 +116,8 @@ def _goals(results: Results) -> str:
             _at_most(f"cold, {size} hosts: × floor", 1.3, results.ratio("cold", size, ours, floor)),
             _at_most(f"join to {size} hosts: × floor", 1.5, results.ratio("join", size, ours, floor)),
         ]
-    rows.append(_at_most("growth, × the fewest hosts", 2.5, results.growth(ours)))
-    return f"### Goals\n\n{markdown(['what', 'goal', 'measured', 'met'], [row for row in rows if row])}"
+    rows = [row for row in [*rows, _at_most("growth, × the fewest hosts", 2.5, results.growth(ours))] if row]
+    return f"### Goals\n\n{markdown(['what', 'goal', 'measured', 'met'], rows)}" if rows else ""
 
 
 def _at_most(what: str, goal: float, value: float | None) -> list[str]:
