@@ -26,7 +26,7 @@ from operations.refusal import OnController, Refused
 from operations.swarm import await_active
 
 # Seconds in which a manager that has just been started is back, and in which nodes find a new leader.
-_PATIENCE = 60
+_PATIENCE = 30
 
 
 @dataclass(frozen=True)
