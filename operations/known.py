@@ -6,7 +6,7 @@ until an operation that `converges` a part has changed something. pyinfra itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from threading import RLock
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast
@@ -26,7 +26,7 @@ from facts.firewall import Firewall
 from facts.network import Network
 from facts.part import Part, command_for
 from facts.sections import sections
-from facts.swarm import Swarm
+from facts.swarm import Swarm, SwarmState
 from facts.tls import Tls
 from operations.refusal import Refusal, Refused
 
@@ -127,6 +127,14 @@ def forget(of: Host, *parts: type[Part[Any]]) -> None:
             memory.parts.pop(part, None)
 
 
+def _managers() -> Iterator[Host]:
+    """The hosts that were found to list a swarm's nodes."""
+    for other in inventory:
+        found = _memory(other).parts.get(Swarm)
+        if isinstance(found, SwarmState) and found.nodes:
+            yield other
+
+
 def converges(
     *parts: type[Part[Any]], everywhere: bool = False
 ) -> Callable[[Callable[P, Generator[PyinfraCommand, None, None]]], PyinfraOperation[P]]:
@@ -135,7 +143,7 @@ def converges(
     A `Refused` that is raised inside fails this host with its sentence, and no other.
 
     Args:
-        everywhere: it may change these parts of all hosts, as a swarm's operations do.
+        everywhere: it may change these parts of the swarm's managers, too, who list all nodes.
     """
 
     def decorator(function: Callable[P, Generator[PyinfraCommand, None, None]]) -> PyinfraOperation[P]:
@@ -148,8 +156,9 @@ def converges(
                     finally:
                         # Also where the command failed; while pyinfra only prepares, nothing has run.
                         if state.is_executing:
-                            for changed in inventory if everywhere else [this_host]:
-                                forget(changed, *parts)
+                            forget(this_host, *parts)
+                            for manager in _managers() if everywhere else ():
+                                forget(manager, *parts)
             except (Refused, ValueError, OSError) as error:
                 # Also a file of the controller's that cannot be read: what leaves here would end all hosts' run.
                 yield Refusal(str(error))
