@@ -17,7 +17,7 @@ from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool
 
 from image.errors import UserError
-from lab import engine, files, image, keys, nodes, subnet
+from lab import engine, files, image, keys, nodes, subnet, watchers
 from lab.progress import say, step
 from lab.spec import LABEL_LAB, Lab, Node, node_number
 from pki.context import ENGINE_PORT, docker_config_folder, forget
@@ -174,6 +174,7 @@ def _without_halves(found: Found) -> Found:
 
 def _create(client: DockerClient, lab: Lab, found: Found, missing: list[int], tag: str, public_key: str) -> None:
     machine = engine.inspect(client)
+    watchers.make_room(len(client.containers.list(filters={"label": LABEL_LAB})) + len(missing))
     network = found.subnet or _create_network(client, lab)
     with step(f"making {', '.join(f'pi{number}' for number in missing)} in {network}"):
         for number in missing:
