@@ -280,5 +280,5 @@ def failure(what: str, attempt: Attempt) -> str:
     lines = attempt.stderr.splitlines()
     words = [line for line in lines if line.startswith(("E:", "dpkg:"))] or lines
     fix = next((fix for signs, fix in _FIXES if any(sign in attempt.stderr for sign in signs)), "")
-    advice = f"{fix or 'mend what they name'} on {host.name}, then run again"
+    advice = f"On {host.name}: {fix or 'mend what they name'}, then run again"
     return "\n".join((f"{what} failed. apt's own words:", *words[-6:], advice))

@@ -139,6 +139,14 @@ def test_a_second_run_proposes_nothing(shop: Shop) -> None:
     assert nothing_proposed(shop.lab.dry("swarm", inventory=shop.inventory()))
 
 
+def test_an_engine_of_another_version_than_the_setting_stays_and_is_told_of(shop: Shop) -> None:
+    before = shop.versions()
+    done = shop.lab.deploy("swarm", inventory=shop.inventory(engine_version="30"))
+    done.ok()
+    assert f"[pi1] has engine {before['pi1']}, and engine_version is '30'" in done.said
+    assert shop.versions() == before
+
+
 def test_the_address_of_the_repository_is_asked_for(shop: Shop) -> None:
     said = shop.lab.deploy("swarm", inventory=shop.inventory(engine_repository=None)).refused(
         "engine_source = 'docker-ce' needs engine_repository", "Install Docker Engine on Debian"
