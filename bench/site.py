@@ -12,7 +12,6 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from bench.cpu import Meter
-from image.errors import UserError
 from lab import engine, keys, lifecycle
 from lab.lifecycle import Status
 from lab.progress import say
@@ -20,10 +19,7 @@ from lab.spec import CLONE, Lab
 
 # Neither the demo nor another clone's measurement uses it.
 LAB = Lab(f"bench-{hashlib.sha256(f'bench {CLONE}'.encode()).hexdigest()[:6]}")
-_WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
-_NODES_WATCHERS = 8  # a node at rest has five
-_OTHERS_WATCHERS = 512  # of other labs, of a desktop
-_LISTS = "/var/lib/apt/lists"
+_NODES_OTHERS_LISTS = "/var/lib/apt/lists"
 _PATIENCE = 60.0  # seconds until nodes that never come to rest are measured all the same
 _AT_REST = 0.03  # of a processor core, a node
 
@@ -61,42 +57,13 @@ def fresh(count: int, tag: str) -> Iterator[Site]:
     """Blank nodes from the image `tag`; nothing is left of them afterwards, however that comes."""
     lifecycle.down(LAB)  # what a killed run left
     work = Path(tempfile.mkdtemp(prefix="bench-"))  # a short path: ssh's sockets lie there
-    with _room_for(count):
-        try:
-            nodes = tuple(lifecycle.up(LAB, count, tag))
-            _with_fresh_lists(nodes)
-            yield Site(LAB, nodes, work)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-            lifecycle.down(LAB)
-
-
-@contextmanager
-def _room_for(count: int) -> Iterator[None]:
-    """Let the kernel allow so many nodes' systemds to watch files; afterwards it is as before.
-
-    A systemd that may not comes up half, or ends at once, and the engine starts it again and again.
-    """
-    before, wanted = int(_WATCHERS.read_text(encoding="ascii")), _OTHERS_WATCHERS + count * _NODES_WATCHERS
-    raised = before < wanted and _set_watchers(wanted)
-    if not raised and before < count * _NODES_WATCHERS:
-        fix = f"sudo sysctl fs.inotify.max_user_instances={wanted}"
-        raise UserError(f"the kernel allows {before} inotify instances, too few for {count} nodes", fix)
     try:
-        yield
+        nodes = tuple(lifecycle.up(LAB, count, tag))
+        _with_fresh_lists(nodes)
+        yield Site(LAB, nodes, work)
     finally:
-        if raised:
-            _set_watchers(before)
-
-
-def _set_watchers(number: int) -> bool:
-    """Whether we may, and did."""
-    try:
-        _WATCHERS.write_text(f"{number}", encoding="ascii")
-    except PermissionError:
-        return False
-    say(f"fs.inotify.max_user_instances = {number}")
-    return True
+        shutil.rmtree(work, ignore_errors=True)
+        lifecycle.down(LAB)
 
 
 def _with_fresh_lists(nodes: Iterable[Status]) -> None:
