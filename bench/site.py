@@ -19,7 +19,6 @@ from lab.spec import CLONE, Lab
 
 # Neither the demo nor another clone's measurement uses it.
 LAB = Lab(f"bench-{hashlib.sha256(f'bench {CLONE}'.encode()).hexdigest()[:6]}")
-_NODES_OTHERS_LISTS = "/var/lib/apt/lists"
 _LISTS = "/var/lib/apt/lists"
 _PATIENCE = 60.0  # seconds until nodes that never come to rest are measured all the same
 _AT_REST = 0.03  # of a processor core, a node

@@ -29,4 +29,4 @@ def prepare(cluster: Cluster) -> None:
     hosts.on_time(name="Keep the clock right")
     hosts.modules_loaded(name="Load kernel modules")
     hosts.memory_cgroup(name="Count memory")
-    hosts.rebooted(name="Reboot where the kernel needs it", _serial=True)
+    hosts.rebooted(name="Reboot where the kernel needs it", folder=cluster.folder, _serial=True)

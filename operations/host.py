@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from collections.abc import Generator, Mapping
+from pathlib import Path
 
-from pyinfra import host, inventory
+from pyinfra import host, state
 from pyinfra.api import QuoteString, StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.connectors.util import clear_askpass_cache
 
 from facts.host import HOSTS_TEMPLATE, MODULES, MODULES_FILE, Host, HostState
-from facts.swarm import Swarm, SwarmNode
-from operations import leader
+from operations import turn
 from operations.api import unseen
 from operations.file import place, placing
-from operations.known import PARTS, converges, forget, known
-from operations.quorum import objection_to_stop
+from operations.known import PARTS, converges, known
 from operations.reach import follow, identity, ssh
 from operations.refusal import OnController, Refused
 from operations.text import with_block
@@ -150,27 +148,31 @@ def needs_reboot(state: HostState) -> bool:
     return not state.memory_cgroup and _FLAG in state.cmdline.split() and _FLAG not in state.booted_with.split()
 
 
-@converges(*PARTS)
-def rebooted() -> Generator[PyinfraCommand, None, None]:
-    """Reboot a host whose kernel has to start anew, and wait until it is back and its swarm takes it for ready.
+@converges(*PARTS, everywhere=True)
+def rebooted(folder: Path) -> Generator[PyinfraCommand, None, None]:
+    """Reboot a host whose kernel has to start anew, and wait until it is back, in its swarm, too.
 
     Run it `_serial`: then the next host starts only after that.
+
+    Args:
+        folder: the cluster's, which keeps the key that a locked manager asks for.
     """
     if not needs_reboot(known(Host)):
         host.noop("runs with its command line")
         return
-    membership = known(Swarm).membership
-    node_id = membership.node_id if membership and membership.inside else ""
-    if node_id:
-        nodes = leader.required("rebooting, so that the kernel counts memory").nodes
-        if objection := objection_to_stop(nodes.values(), node_id):
-            raise Refused(f"rebooting, so that the kernel counts memory: {objection}; bring the others back, run again")
-    yield OnController("rebooting", _reboot)
-    if node_id:
-        yield OnController("waiting until the swarm takes it for ready", lambda: _await_ready(node_id))
+    yield from turn.taken("rebooting, so that the kernel counts memory", folder, _reboot)
 
 
-def _reboot() -> None:
+def _reboot() -> Generator[PyinfraCommand, None, turn.Outcome]:
+    yield OnController("rebooting", _restart)
+    in_vain = state.is_executing and not known(Host).memory_cgroup
+    return turn.Outcome(
+        f"its kernel still does not count memory, although it was started with {_FLAG}; upgrade it" if in_vain else "",
+        runs=True,
+    )
+
+
+def _restart() -> None:
     who, address = identity(host), ssh(host).at
     # The mark goes with /run. The uptime would not do: in a container it is another machine's.
     done, said = unseen(
@@ -180,23 +182,7 @@ def _reboot() -> None:
     if not done:
         raise ValueError(said)
     if not follow(host, {address: f"! test -e {_REBOOTING}"}, who, _BACK_WITHIN):
-        raise ValueError(f"it is not back at {address} after {_BACK_WITHIN} s; look at its power and its card")
+        raise ValueError(
+            f"it is not back at {address} after {_BACK_WITHIN} s; look at its power and its card, then run again"
+        )
     clear_askpass_cache(host)  # what pyinfra left in /tmp for sudo is gone
-    forget(host, *PARTS)
-    if not known(Host).memory_cgroup:
-        raise ValueError(f"its kernel still does not count memory, although it was started with {_FLAG}; upgrade it")
-
-
-def _await_ready(node_id: str) -> None:
-    deadline = time.monotonic() + _BACK_WITHIN
-    node: SwarmNode | None = None
-    while time.monotonic() < deadline:
-        for other in inventory:
-            forget(other, Swarm)
-        there = leader.find(besides=host.name) or leader.find()
-        node = there.nodes.get(node_id) if there else None
-        if node and node.state == "ready" and (node.role == "worker" or node.reachable):
-            return
-        time.sleep(1)
-    seen = f"is {node.state}" if node else "has no manager that answers"
-    raise ValueError(f"it {seen} after {_BACK_WITHIN} s; look at `journalctl -u docker` on {host.name}")

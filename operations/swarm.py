@@ -20,6 +20,7 @@ from facts.host import platform
 from facts.swarm import SWARM_PORT, Availability, Membership, Role, Swarm, SwarmNode, SwarmState
 from operations import leader
 from operations.api import EngineApi, EngineError
+from operations.drain import update
 from operations.join import why_not
 from operations.known import converges, known
 from operations.leader import Leader
@@ -197,12 +198,9 @@ def await_active(api: EngineApi) -> None:
     Raises:
         ValueError: it does not, within a minute.
     """
-    for _ in range(_PATIENCE):
-        if (now := api.get("/info")["Swarm"]["LocalNodeState"]) == "active":
-            return
-        time.sleep(1)
-    raise ValueError(
-        f"{api.host.name} is still {now!r} in its swarm after {_PATIENCE} s; look at `journalctl -u docker` there"
+    _await(
+        lambda: api.get("/info")["Swarm"]["LocalNodeState"] == "active",
+        f"{api.host.name} takes no part in its swarm (look at `journalctl -u docker` there)",
     )
 
 
@@ -248,7 +246,7 @@ def promoted(wanted: bool) -> Generator[PyinfraCommand, None, None]:
 
 
 def _promote(there: Leader, node: str) -> None:
-    _update(there.api, node, {"Role": "manager"})
+    update(there.host, node, {"Role": "manager"})
     _await(lambda: _manager(there.api, node).get("Reachability") == "reachable", "it is not a reachable manager")
 
 
@@ -269,7 +267,7 @@ def demoted(wanted: bool) -> Generator[PyinfraCommand, None, None]:
 
 def demote(there: Leader, node: str) -> None:
     """Make a manager a worker, and wait until it is one; the caller has looked at the quorum."""
-    _update(there.api, node, {"Role": "worker"})
+    update(there.host, node, {"Role": "worker"})
     _await(lambda: not _manager(there.api, node), "it is still a manager")
 
 
@@ -279,23 +277,17 @@ def _manager(api: EngineApi, node: str) -> Mapping[str, Any]:
 
 
 def _await(reached: Callable[[], bool], otherwise: str) -> None:
-    for _ in range(_PATIENCE):
-        if reached():
-            return
-        time.sleep(1)
-    raise ValueError(f"{otherwise} after {_PATIENCE} s")
-
-
-def _update(api: EngineApi, node: str, changes: Mapping[str, object]) -> None:
-    """Change a node's specification; tried again where somebody else did at the same moment."""
-    for last in (False, False, True):
-        found = api.get(f"/nodes/{node}")
+    end = time.monotonic() + _PATIENCE
+    said = ""
+    while time.monotonic() < end:
         try:
-            api.post(f"/nodes/{node}/update?version={found['Version']['Index']}", found["Spec"] | changes)
-            return
-        except EngineError as error:
-            if last or "out of sequence" not in str(error):
-                raise
+            if reached():
+                return
+            said = ""
+        except EngineError as error:  # it starts itself, or the managers are still choosing a leader
+            said = f": {error}"
+        time.sleep(1)
+    raise ValueError(f"{otherwise} after {_PATIENCE} s{said}")
 
 
 @converges(Swarm, everywhere=True)
@@ -363,7 +355,7 @@ def described(labels: Mapping[str, str], availability: Availability) -> Generato
         return
     yield OnController(
         "labelling the node",
-        lambda: _update(there.api, node.id, {"Labels": merged, "Availability": availability}),
+        lambda: update(there.host, node.id, {"Labels": merged, "Availability": availability}),
     )
 
 

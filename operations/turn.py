@@ -16,7 +16,7 @@ from pyinfra.api.command import PyinfraCommand
 
 from facts.swarm import Swarm, SwarmNode
 from operations import autolock, leader
-from operations.api import EngineApi
+from operations.api import EngineApi, EngineError
 from operations.attempt import notice
 from operations.drain import await_ready, drain, set_availability
 from operations.known import forget, known
@@ -26,7 +26,9 @@ from operations.refusal import OnController, Refused
 from operations.swarm import await_active
 
 # Seconds in which a manager that has just been started is back, and in which nodes find a new leader.
-_PATIENCE = 30
+_PATIENCE = 60
+# Seconds in which the engine of a host that has just been rebooted answers; a slow card needs minutes.
+_STARTS_WITHIN = 300
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,12 @@ def taken(
     Args:
         what: begins the sentence where it must not be.
         folder: the cluster's, which keeps the key that a locked manager asks for.
+
+    Raises:
+        Refused: this host's or an earlier one's turn failed, or there must be none.
     """
+    if failed := _failed_before():
+        raise Refused(f"{what}: stays as it is, for that failed on {failed} (above); mend it, then run again")
     seat = _seat(what)
     if seat and seat.drains:
         yield OnController("draining the node", seat.drain)
@@ -91,7 +98,7 @@ class _Seat:
     def await_return(self, folder: Path) -> None:
         """Wait until the node takes part in the swarm, by its own word and by the other manager's."""
         own = EngineApi(host)
-        if own.get("/info")["Swarm"]["LocalNodeState"] == "locked":
+        if _place_of(own) == "locked":
             autolock.unlock(host, folder)
         else:
             await_active(own)
@@ -105,6 +112,32 @@ class _Seat:
 
     def open(self) -> None:
         set_availability(self.there.host, self.node.id, self.node.availability)
+
+
+def _failed_before() -> str:
+    """Another host at which this operation failed, where that could cost the swarm one more member."""
+    membership = known(Swarm).membership
+    if membership is None or not membership.inside:
+        return ""
+    # Who failed at an earlier operation is not active any more.
+    failed = (other.name for other in state.active_hosts if state.get_results_for_host(other).error_ops)
+    return next(failed, "")
+
+
+def _place_of(api: EngineApi) -> str:
+    """What an engine says of its place in the swarm, once it answers.
+
+    Raises:
+        ValueError: it does not answer in time.
+    """
+    end = time.monotonic() + _STARTS_WITHIN
+    while True:
+        try:
+            return str(api.get("/info")["Swarm"]["LocalNodeState"])
+        except EngineError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(1)
 
 
 def _seat(what: str) -> _Seat | None:

@@ -216,7 +216,7 @@ def second(shop: Shop) -> Upgraded:
 
 
 def test_an_upgrade_that_fails_stops_at_its_first_host_which_works_on(second: Upgraded) -> None:
-    said = second.failed.refused("upgrading docker-ce=", "apt's own words", "stays as it is, for the upgrade of")
+    said = second.failed.refused("upgrading docker-ce=", "apt's own words", "stays as it is, for that failed on")
     assert said.count("upgrading docker-ce=") == 1
     versions, available = second.after_failure
     assert versions == dict.fromkeys(PIS, FIRST)
