@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import Host
 from pyinfra.api.command import PyinfraCommand
 
@@ -53,12 +53,23 @@ def autolocked(wanted: bool, folder: Path) -> Generator[PyinfraCommand, None, No
     if speaks.host.name != host.name:
         host.noop("another host speaks for the swarm")
         return
-    if speaks.state.autolocked == wanted and bool(unlock_key(folder)) == wanted:
+    kept = unlock_key(folder)
+    if speaks.state.autolocked == wanted and bool(kept) == wanted and not (wanted and _is_stale(kept, speaks.api)):
         host.noop("already so")
         return
     if not speaks.state.membership:
         raise Refused("locking the swarm: the engine does not run")
     yield OnController("locking the swarm", lambda: _autolock(speaks.api, wanted, folder))
+
+
+def _is_stale(kept: str, api: EngineApi) -> bool:
+    """Whether managers ask for another key by now, as after `docker swarm unlock-key --rotate`."""
+    if not state.is_executing:
+        return False  # asked once, when it counts
+    try:
+        return kept != str(api.get("/swarm/unlockkey")["UnlockKey"])
+    except ValueError as error:
+        raise Refused(f"comparing the kept unlock key with the swarm's: {error}; run again") from error
 
 
 def _autolock(api: EngineApi, wanted: bool, folder: Path) -> None:

@@ -11,14 +11,13 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from pyinfra import host, state
+from pyinfra import host, inventory, state
 from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.firewall import DROP_IN, RULES, SEAL, SEALED, TABLE, UNIT, UNIT_FILE, Firewall, FirewallState
 from facts.network import Network
 from facts.swarm import GOSSIP_PORT, SWARM_PORT, VXLAN_PORT, Swarm
-from operations import leader
 from operations.file import place
 from operations.known import converges, known, reaches
 from operations.refusal import Refused
@@ -162,12 +161,13 @@ def opened() -> Generator[PyinfraCommand, None, None]:
 
 
 def _not_let_in_by(address: str) -> Iterator[str]:
-    """Managers that this run must not change, and whose firewall does not know a node of that address."""
-    for manager in leader.managers():
-        if not state.is_host_in_limit(manager) and reaches(manager):
-            rules = known(Firewall, of=manager).files[RULES]
-            if rules and not re.search(rf"\b{re.escape(address)}\b", rules):
-                yield manager.name
+    """Hosts that this run must not change, and whose firewall does not know a node of that address."""
+    for other in inventory:
+        if not state.is_host_in_limit(other) and reaches(other):
+            with suppress(Refused):  # one that cannot be read is as one that is silent: nobody knows
+                rules = known(Firewall, of=other).files[RULES]
+                if rules and not re.search(rf"\b{re.escape(address)}\b", rules):
+                    yield other.name
 
 
 def _has(address: str) -> bool:

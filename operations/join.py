@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api import Host, StringCommand
 
 from facts.host import Host as HostFact
-from facts.swarm import Swarm
+from facts.swarm import GOSSIP_PORT, SWARM_PORT, Swarm
 from operations.api import unseen
 from operations.known import known
 from operations.refusal import Refused
@@ -20,7 +20,7 @@ def why_not(joining: Host, manager: Host) -> str:
         *(
             f"TCP {port} of {there.name} ({there.data.address}) cannot be reached from {here.name}:"
             " a firewall, another network or a wrong address"
-            for here, there, port in ((joining, manager, 2377), (joining, manager, 7946), (manager, joining, 22))
+            for here, there, port in ((joining, manager, SWARM_PORT), (joining, manager, GOSSIP_PORT))
             if not _reaches(here, there, port)
         ),
         *_clocks(joining, manager),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pyinfra import inventory
@@ -84,8 +85,10 @@ def find(besides: str = "") -> Leader | None:
 def _outside_of_limit(besides: str) -> Leader | None:
     """A manager that `--limit` keeps out of the run: it is asked, and not changed."""
     for host in managers():
-        if host.name != besides and not host.connected and reaches(host) and (seen := known(Swarm, of=host)).nodes:
-            return Leader(host, seen)
+        if host.name != besides and not host.connected and reaches(host):
+            with suppress(Refused):  # the next one may be readable
+                if (seen := known(Swarm, of=host)).nodes:
+                    return Leader(host, seen)
     return None
 
 

@@ -25,7 +25,7 @@ class Ssh(Connection):
     """The connection to where a host is: at its `address`, unless `ssh_hostname` says otherwise.
 
     With `static` the deploy moves the host from `ssh_hostname` to `address`, so either may be right. It has
-    moved where this computer has met it at `address`, or where nothing answers at `ssh_hostname` any more.
+    moved where this computer knows it by one key at both, or where nothing answers at `ssh_hostname` any more.
     """
 
     at = ""
@@ -47,7 +47,8 @@ class Ssh(Connection):
     def _has_moved(self, before: str, now: str) -> bool:
         if not self.answers(now):
             return False
-        return _known_in(self.known_hosts).lookup(self.known_as(now)) is not None or not self.answers(before)
+        met = _known_in(self.known_hosts)
+        return have_one_key(met, self.known_as(before), self.known_as(now)) or not self.answers(before)
 
     @property
     def port(self) -> int:
@@ -91,6 +92,12 @@ def _known_in(path: Path) -> HostKeys:
         return HostKeys(str(path))
     except (OSError, SSHException):
         return HostKeys()
+
+
+def have_one_key(known: HostKeys, one: str, other: str) -> bool:
+    """Whether both names are known, and as the same machine's."""
+    first, second = known.lookup(one), known.lookup(other)
+    return first is not None and second is not None and any(second.get(kind) == key for kind, key in first.items())
 
 
 @dataclass(frozen=True)

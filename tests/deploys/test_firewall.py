@@ -338,7 +338,7 @@ def test_a_node_that_the_others_do_not_let_in_yet_is_told_before_anything_change
     without = swarm.inventory(tmp_path, "managers = _managers\nworkers = _workers[:-1]")
     swarm.deploy("swarm", inventory=without).ok()
     swarm.on("pi3", "rm", "-rf", "/etc/docker/certs.d").ok()
-    swarm.provision("--limit", "pi3").refused("[pi3]", "not yet let in by the firewall of pi1", "without --limit")
+    swarm.provision("--limit", "pi3").refused("[pi3]", "not yet let in by the firewall of pi1, pi2", "without --limit")
     assert swarm.on("pi3", "test", "-e", "/etc/docker/certs.d").code != 0
 
 

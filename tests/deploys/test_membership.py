@@ -123,6 +123,9 @@ def test_a_locked_manager_is_unlocked_with_the_key_that_only_the_cluster_folder_
     assert kept.read_text().strip() == key
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert nothing_proposed(five.dry("swarm", inventory=locking))
+    key = five.on("pi1", "docker", "swarm", "unlock-key", "--rotate", "--quiet").ok().strip()
+    said += five.pyinfra("-y", "-vvv", "--diff", locking, "deploys/swarm.py").said
+    assert kept.read_text().strip() == key, "a changed key was not kept"
     five.on("pi2", "systemctl", "restart", "docker").ok()
     assert "locked" in five.on("pi2", "docker", "info", "--format", "{{.Swarm.LocalNodeState}}").ok()
     unlocking = five.pyinfra("-y", "-vvv", "--diff", locking, "deploys/swarm.py")
