@@ -38,8 +38,8 @@ def place_unseen(path: str, content: str, mode: str = "600", like: str = "") -> 
         # Not one after the other: the mode must not be wider than the model's for a moment.
         chmod = f"if test -e {like}; then cp --attributes-only --preserve=mode,ownership {like} {new}; else {chmod}; fi"
     return StringCommand(
-        f"{{ mkdir -p $(dirname {path}) && (umask 077 && rm -f {new} && cat > {new}) && {chmod} && {_settle(new, path)}; }}"
-        f" || {_give_up(new, path)}",
+        f"{{ mkdir -p $(dirname {path}) && (umask 077 && rm -f {new} && cat > {new}) && {chmod}"
+        f" && {_settle(new, path)}; }} || {_give_up(new, path)}",
         _stdin=content,
     )
 
