@@ -15,7 +15,7 @@ from facts.engine import BEFORE, DAEMON_JSON, DROP_IN, Engine, EngineState
 from facts.swarm import Swarm
 from operations import turn
 from operations.attempt import Attempt, notice
-from operations.file import place
+from operations.file import place, place_unseen
 from operations.known import converges, known
 from operations.refusal import Refused
 
@@ -111,9 +111,9 @@ def _is_mapping(value: object) -> bool:
 def _daemon_json(found: EngineState, content: Mapping[str, Any]) -> Steps:
     text = json.dumps(content, indent=2) + "\n"
     if not found.version:
-        yield place(DAEMON_JSON, text)
+        yield _placed(DAEMON_JSON, text)
         return
-    yield place(_CANDIDATE, text)
+    yield _placed(_CANDIDATE, text)
     yield (check := Attempt(_validate(_CANDIDATE)))
     if check.failed:
         yield StringCommand(f"rm {_CANDIDATE}")
@@ -124,6 +124,11 @@ def _daemon_json(found: EngineState, content: Mapping[str, Any]) -> Steps:
     if found.active:
         yield _keep(DAEMON_JSON, "{}")
     yield StringCommand(f"mv {_CANDIDATE} {DAEMON_JSON} && sync $(dirname {DAEMON_JSON})")
+
+
+def _placed(path: str, text: str) -> StringCommand:
+    """Place what is to be daemon.json; a person's keys in it may be secrets, such as a proxy's password."""
+    return place_unseen(path, text, mode="644", like=DAEMON_JSON)
 
 
 def _validate(path: str) -> str:

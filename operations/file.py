@@ -22,23 +22,31 @@ def placing(path: str, content: str, mode: str = "644", check: str = "true") -> 
     new = f"{path}.new"
     return (
         f"{{ mkdir -p {PurePosixPath(path).parent} && printf %s {shlex.quote(content)} > {new}"
-        f" && {check} {new} && {_settle(new, path, mode)}; }} || {_give_up(new, path)}"
+        f" && {check} {new} && chmod {mode} {new} && {_settle(new, path)}; }} || {_give_up(new, path)}"
     )
 
 
-def place_unseen(path: str, content: str, mode: str = "600") -> StringCommand:
-    """As `place`, through standard input: in no argv and in no file that others can read."""
+def place_unseen(path: str, content: str, mode: str = "600", like: str = "") -> StringCommand:
+    """As `place`, through standard input: in no argv and in no file that others can read before its mode says so.
+
+    Args:
+        like: a file whose mode and owner it gets instead of `mode`, where there is one.
+    """
     new = f"{path}.new"
+    chmod = f"chmod {mode} {new}"
+    if like:
+        # Not one after the other: the mode must not be wider than the model's for a moment.
+        chmod = f"if test -e {like}; then cp --attributes-only --preserve=mode,ownership {like} {new}; else {chmod}; fi"
     return StringCommand(
-        f"{{ umask 077 && mkdir -p $(dirname {path}) && cat > {new} && {_settle(new, path, mode)}; }}"
-        f" || {_give_up(new, path)}",
+        f"{{ mkdir -p $(dirname {path}) && (umask 077 && rm -f {new} && cat > {new}) && {chmod}"
+        f" && {_settle(new, path)}; }} || {_give_up(new, path)}",
         _stdin=content,
     )
 
 
-def _settle(new: str, path: str, mode: str) -> str:
+def _settle(new: str, path: str) -> str:
     """Put a new file in its place; written out before and after, for a Pi's power may go at any time."""
-    return f"chmod {mode} {new} && sync {new} && mv {new} {path} && sync $(dirname {path})"
+    return f"sync {new} && mv {new} {path} && sync $(dirname {path})"
 
 
 def _give_up(new: str, path: str) -> str:

@@ -45,10 +45,12 @@ if test "$packages"; then
   DEBIAN_FRONTEND=noninteractive {_APT} -y --allow-change-held-packages purge $packages || exit
 fi
 # What dockerd mounted, it may have left.
-awk '$2 ~ "^/(run|var/lib)/(docker|containerd)/" {{ print $2 }}' /proc/mounts | sort -r | xargs -r umount -l
+below() {{ awk '$2 ~ "^/(run|var/lib)/(docker|containerd)/" {{ print $2 }}' /proc/mounts | sort -r; }}
+below | xargs -r umount -l
+if test "$(below)"; then echo "E: still mounted, so no data were removed: $(below | xargs)" >&2; exit 1; fi
 for link in docker0 docker_gwbridge; do ip link delete $link 2>/dev/null; done
-# The folders themselves may be mounts, as those on a disk of their own.
-find {" ".join(DATA)} -mindepth 1 -delete 2>/dev/null
+# The folders themselves may be mounts, as those on a disk of their own; another disk below them is a person's.
+for folder in {" ".join(DATA)}; do find $folder -xdev -mindepth 1 -delete 2>/dev/null; done
 rm -rf {" ".join(CONFIGURATION)} && {{ rmdir {" ".join(DATA)} 2>/dev/null || true; }} && systemctl daemon-reload
 """
 # What apt says, and what helps.
