@@ -36,6 +36,11 @@ def unlock(of: Host, folder: Path) -> None:
     await_active(EngineApi(of))
 
 
+def keep_current(api: EngineApi, folder: Path) -> None:
+    """Keep the key that a manager's swarm has by now; only that one opens what is locked from now on."""
+    keep_unlock_key(folder, api.get("/swarm/unlockkey")["UnlockKey"])
+
+
 @converges(Swarm, everywhere=True)
 def unlocked(folder: Path) -> Generator[PyinfraCommand, None, None]:
     """Unlock this host's manager after a restart, where it asks for the key."""
@@ -76,4 +81,7 @@ def _autolock(api: EngineApi, wanted: bool, folder: Path) -> None:
     swarm = api.get("/swarm")
     swarm["Spec"]["EncryptionConfig"]["AutoLockManagers"] = wanted
     api.post(f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])
-    keep_unlock_key(folder, api.get("/swarm/unlockkey")["UnlockKey"] if wanted else "")
+    if wanted:
+        keep_current(api, folder)
+    else:
+        keep_unlock_key(folder, "")

@@ -56,6 +56,10 @@ def taken(
     if failed := _failed_before():
         raise Refused(f"{what}: stays as it is, for that failed on {failed} (above); mend it, then run again")
     seat = _seat(what)
+    if seat and seat.locks:
+        yield OnController(
+            "keeping the key that it will ask for", lambda: autolock.keep_current(seat.there.api, folder)
+        )
     if seat and seat.drains:
         yield OnController("draining the node", seat.drain)
     outcome = yield from work()
@@ -86,6 +90,11 @@ class _Seat:
             and self.node.availability != "drain"
             and any(node.state == "ready" and node.availability == "active" for node in others)
         )
+
+    @property
+    def locks(self) -> bool:
+        """Whether it asks for a key when it comes back."""
+        return self.node.role == "manager" and self.there.state.autolocked
 
     def drain(self) -> None:
         if left := drain(self.there.host, self.node.id):
