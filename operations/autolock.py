@@ -15,6 +15,7 @@ from pyinfra.api.command import PyinfraCommand
 from facts.swarm import Swarm
 from operations import leader
 from operations.api import EngineApi
+from operations.drain import insist
 from operations.known import converges, known
 from operations.refusal import OnController, Refused
 from operations.swarm import await_active
@@ -78,9 +79,12 @@ def _is_stale(kept: str, api: EngineApi) -> bool:
 
 
 def _autolock(api: EngineApi, wanted: bool, folder: Path) -> None:
-    swarm = api.get("/swarm")
-    swarm["Spec"]["EncryptionConfig"]["AutoLockManagers"] = wanted
-    api.post(f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])
+    def change() -> None:
+        swarm = api.get("/swarm")
+        swarm["Spec"]["EncryptionConfig"]["AutoLockManagers"] = wanted
+        api.post(f"/swarm/update?version={swarm['Version']['Index']}", swarm["Spec"])
+
+    insist(change)
     if wanted:
         keep_current(api, folder)
     else:

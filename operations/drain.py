@@ -36,10 +36,15 @@ def update(manager: Host, node_id: str, changes: Mapping[str, object]) -> None:
         found = api.get(f"/nodes/{node_id}")
         api.post(f"/nodes/{node_id}/update?version={found['Version']['Index']}", found["Spec"] | changes)
 
-    _insist(once)
+    insist(once)
 
 
-def _insist(ask: Callable[[], T]) -> T:
+def insist(ask: Callable[[], T]) -> T:
+    """Ask a manager, and again for some seconds while it and the others choose a leader.
+
+    Raises:
+        EngineError: it does not answer in that time, or what was asked for does not exist.
+    """
     for _ in range(_TRIES - 1):
         try:
             return ask()
@@ -52,7 +57,7 @@ def _insist(ask: Callable[[], T]) -> T:
 
 def set_availability(manager: Host, node_id: str, availability: Availability) -> Availability:
     """Let the swarm give a node work, or not; what it was before. Raises as `update`."""
-    before: Availability = _insist(lambda: EngineApi(manager).get(f"/nodes/{node_id}"))["Spec"]["Availability"]
+    before: Availability = insist(lambda: EngineApi(manager).get(f"/nodes/{node_id}"))["Spec"]["Availability"]
     if before != availability:
         update(manager, node_id, {"Availability": availability})
     return before
@@ -131,14 +136,14 @@ def _not_ready(manager: Host, node_ids: Sequence[str]) -> str:
 
 def _replicated(manager: Host) -> dict[str, str]:
     """The names, by ID, of the services that may run on any node."""
-    services = _insist(lambda: EngineApi(manager).get("/services"))
+    services = insist(lambda: EngineApi(manager).get("/services"))
     return {service["ID"]: service["Spec"]["Name"] for service in services if "Replicated" in service["Spec"]["Mode"]}
 
 
 def _tasks(manager: Host, filters: Mapping[str, Sequence[str]]) -> list[Any]:
     """The services' tasks that these filters leave."""
     query = quote(json.dumps(filters, separators=(",", ":")))
-    tasks: list[Any] = _insist(lambda: EngineApi(manager).get(f"/tasks?filters={query}"))
+    tasks: list[Any] = insist(lambda: EngineApi(manager).get(f"/tasks?filters={query}"))
     return [task for task in tasks if task.get("ServiceID")]
 
 
