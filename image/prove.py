@@ -42,7 +42,7 @@ _IMPATIENCE = 10.0
 _SIDE_BY_SIDE = 4
 # Series of what was scraped. Not of the scrape itself (`up`, `scrape_…`): Prometheus makes these from the
 # target's labels, and DNS knows a node_exporter's address only.
-_NAMED = "count by (node) (node_load1)"
+_NAMED = "count by (node) (count_over_time(node_load1[40s]))"
 # Only what was scraped just now: series from before a restart of Prometheus stay in sight for five minutes.
 _NAMELESS = 'count by (job) (count_over_time({job!="",node="",__name__!~"up|scrape_.+"}[40s]))'
 _SERVED_BY = re.compile(r'<meta name="served-by" content="([^"]*)">')
