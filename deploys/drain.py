@@ -9,4 +9,4 @@ from operations import leave
 cluster.read()
 cluster.require_limit("drain")
 
-leave.drained(name="Move its tasks to other nodes", _serial=True)
+leave.drained(name="Move its tasks to other nodes", required=True, _serial=True)

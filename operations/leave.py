@@ -49,17 +49,24 @@ def _ask(question: str) -> None:
 
 
 @converges(Swarm, everywhere=True)
-def drained() -> Generator[PyinfraCommand, None, None]:
-    """Have this host's tasks run on other nodes, and give it no new ones."""
-    membership = known(Swarm).membership
+def drained(required: bool) -> Generator[PyinfraCommand, None, None]:
+    """Have this host's tasks run on other nodes, and give it no new ones; also where its own engine stands still.
+
+    Args:
+        required: whether a member that no manager speaks for is refused; a host may leave without.
+    """
+    seen = known(Swarm)
     there = leader.find()
-    if not there or not membership or membership.node_id not in there.nodes:
+    if required and not there and (seen.advertised or (seen.membership and seen.membership.inside)):
+        raise Refused("draining it: no manager of its swarm answers; bring one back, then run again")
+    entry = _entry(there, seen) if there else None
+    if not there or not entry:
         host.noop("no swarm gives it work")
         return
-    if there.nodes[membership.node_id].availability == "drain":
+    if entry.availability == "drain":
         host.noop("already drained")
         return
-    yield OnController("moving its tasks to other nodes", lambda: _drain(there, membership.node_id))
+    yield OnController("moving its tasks to other nodes", lambda: _drain(there, entry.id))
 
 
 def _drain(there: Leader, node: str) -> None:

@@ -24,12 +24,19 @@ def certificate(host: HostEvidence, evidence: Evidence) -> Finding:
     """Whether the engine's certificate is good, and for how long."""
     state = host.read(Tls)
     if not state.server_certificate:
-        return not_applicable(_NONE)
+        return _missing(host, "server-cert.pem")
     try:
         found = Certificate.read(state.server_certificate)
     except ValueError as error:
         return failure("not readable", f"server-cert.pem is damaged: {error}", PROVISION)
     return together(_objections(host, evidence, found), ok(f"until {found.ends:%Y-%m-%d}"))
+
+
+def _missing(host: HostEvidence, file: str) -> Finding:
+    """What is said of a file that is not there: nothing, unless the engine is told to read it at its next start."""
+    if "tlscert" not in (host.read(Engine).daemon_json or {}):
+        return not_applicable(_NONE)
+    return failure("missing", f"{file} is gone, and the engine will not start again without it", PROVISION)
 
 
 def _objections(host: HostEvidence, evidence: Evidence, found: Certificate) -> Iterator[Finding]:
@@ -89,7 +96,7 @@ def private_key(host: HostEvidence, _: Evidence) -> Finding:
     """Whether only root reads the engine's key."""
     mode = host.read(Runtime).key_mode
     if not mode:
-        return not_applicable("no key yet")
+        return _missing(host, "server-key.pem")
     if not re.fullmatch(r"\d+00 root", mode):
         return failure(
             mode,
