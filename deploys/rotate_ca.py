@@ -22,6 +22,5 @@ if authority.is_due(this):
     docker.run(cluster=this)
     tls.trust_registry(cluster=this, issuer=issuer)
     authority.finish(cluster=this, issuer=issuer)
-    membership.describe(cluster=this)
 else:
     authority.say_that_it_rests(this.folder)

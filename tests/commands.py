@@ -118,6 +118,11 @@ class Lab:
         """Run a program on a virtual Pi, by the host's engine: another route than ssh and our facts."""
         return command("docker", "exec", f"{self.name}-{node}", *argv)
 
+    def restart_engine(self, node: str) -> None:
+        """Restart a node's engine, also where tests have done so thrice within a minute, which is systemd's limit."""
+        script = "systemctl reset-failed docker.service docker.socket; systemctl restart docker.service"
+        self.on(node, "sh", "-c", script).ok()
+
     def docker(self, *argv: str) -> Done:
         """Docker's command line through the context that provisioning left behind."""
         return command("docker", "--context", self.name, *argv)

@@ -182,9 +182,9 @@ def test_what_is_broken_is_named_where_it_is_and_nothing_else(swarm: Lab) -> Non
 def test_an_engine_that_answers_strangers_is_found_out(swarm: Lab) -> None:
     with put_back(swarm, "pi3", "/etc/docker/daemon.json"):
         swarm.on("pi3", "sed", "-i", 's/"tlsverify": true/"tlsverify": false/', "/etc/docker/daemon.json").ok()
-        swarm.on("pi3", "systemctl", "restart", "docker").ok()
+        swarm.restart_engine("pi3")
         found = examined(swarm)
-    swarm.on("pi3", "systemctl", "restart", "docker").ok()
+    swarm.restart_engine("pi3")
     _wait_for(swarm, "pi3", "ready")
     assert found["pi3"]["2376/tcp"]["status"] == "failure"
     assert "root on this host" in words(found, "pi3", "2376/tcp")

@@ -158,7 +158,7 @@ def test_an_engine_that_does_not_start_again_has_its_old_configuration_back(swar
     with configuration(swarm, "pi3") as config:
         old = {**config, "hosts": ["fd://"]}
         write(swarm, "pi3", old)
-        swarm.on("pi3", "systemctl", "restart", "docker").ok()
+        swarm.restart_engine("pi3")
         taken = (
             "import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1);"
             " s.bind(('', 2376)); s.listen(); time.sleep(600)"
