@@ -78,13 +78,13 @@ def growth(log: Log, ways: Sequence[Way], sizes: Sequence[int], rounds: int) -> 
     """Measure how a run with nothing to do grows with hosts that have no engine."""
     blank, _ = peers.images()
     with log.survives(f"{max(sizes)} light hosts"), fresh(max(sizes), blank) as site:
-        for way in ways:
-            write_files(way, site)
-            Measurement.take(way, "light", site)  # after it there is nothing left to do
         for turn in range(rounds):
             for size in sizes:
                 for way in in_turn(ways, turn):
-                    log.take(way, "light", site.first(size))
+                    some = site.first(size)
+                    write_files(way, some)
+                    Measurement.take(way, "light", some)  # after it there is nothing left to do
+                    log.take(way, "light", some)
 
 
 def in_turn(ways: Sequence[Way], turn: int) -> list[Way]:
