@@ -15,6 +15,10 @@ MODULES_FILE: Final = "/etc/modules-load.d/pishelf.conf"
 HOSTS_TEMPLATE: Final = "/etc/cloud/templates/hosts.debian.tmpl"
 
 
+# Certificates are backdated by an hour, a swarm's own by less; a clock further off is not the network's delay.
+TOLERATED_OFFSET: Final = 60.0  # seconds
+
+
 @dataclass(frozen=True)
 class Clock:
     """How a host tells the time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
@@ -19,13 +20,13 @@ class Part(FactBase[T]):
     questions: ClassVar[Mapping[str, str]]
     """Shell commands by the name of their answer; what fails answers nothing."""
 
+    @abstractmethod
     def parse(self, found: Mapping[str, str]) -> T:
         """The value that the answers make.
 
         Raises:
             KeyError, ValueError, IndexError: they are not what the questions asked for.
         """
-        raise NotImplementedError
 
     def command(self) -> str:
         return command_for([type(self)])

@@ -63,8 +63,6 @@ def autolocked(wanted: bool, folder: Path) -> Generator[PyinfraCommand, None, No
     if speaks.state.autolocked == wanted and bool(kept) == wanted and not (wanted and _is_stale(kept, speaks.api)):
         host.noop("already so")
         return
-    if not speaks.state.membership:
-        raise Refused("locking the swarm: the engine does not run")
     yield OnController("locking the swarm", lambda: _autolock(speaks.api, wanted, folder))
 
 

@@ -12,7 +12,7 @@ from pyinfra.api import QuoteString, StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.connectors.util import clear_askpass_cache
 
-from facts.host import HOSTS_TEMPLATE, MODULES, MODULES_FILE, Host, HostState
+from facts.host import HOSTS_TEMPLATE, MODULES, MODULES_FILE, TOLERATED_OFFSET, Host, HostState
 from operations import turn
 from operations.api import unseen
 from operations.file import place, placing
@@ -24,8 +24,6 @@ from operations.text import with_block
 _FLAG = "cgroup_enable=memory"
 _REBOOTING = "/run/pishelf-rebooting"
 _BACK_WITHIN = 300  # seconds; a Pi with a slow card takes two minutes
-# Certificates are backdated by an hour; a clock further off than this is not the network's delay.
-_TOLERATED = 60.0
 _PATIENCE = 60
 
 
@@ -76,13 +74,13 @@ def on_time() -> Generator[PyinfraCommand, None, None]:
     clock = state.clock
     if not clock.keeps and clock.can_keep:
         yield StringCommand("timedatectl set-ntp true")
-    if not clock.keeps and abs(clock.offset) > _TOLERATED:
+    if not clock.keeps and abs(clock.offset) > TOLERATED_OFFSET:
         yield StringCommand(
             f"for second in $(seq {_PATIENCE}); do"
             " timedatectl show -p NTPSynchronized --value | grep -qx yes && break; sleep 1; done"
         )
         clock = known(Host).clock
-    if abs(clock.offset) > _TOLERATED:
+    if abs(clock.offset) > TOLERATED_OFFSET:
         why = (
             "It is kept by a time server, so look at this computer's first (`timedatectl`)"
             if clock.keeps

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pyinfra.api import Host, StringCommand
 
+from facts.host import TOLERATED_OFFSET
 from facts.host import Host as HostFact
 from facts.swarm import GOSSIP_PORT, SWARM_PORT, Swarm
 from operations.api import unseen
 from operations.known import known
 from operations.refusal import Refused
-
-# Certificates are valid from an hour before they were made; a swarm's own from less.
-_TOLERATED = 60.0
 
 
 def why_not(joining: Host, manager: Host) -> str:
@@ -41,7 +39,7 @@ def _clocks(joining: Host, manager: Host) -> list[str]:
         apart = known(HostFact, of=joining).clock.offset - known(HostFact, of=manager).clock.offset
     except Refused:
         return []
-    if abs(apart) < _TOLERATED:
+    if abs(apart) < TOLERATED_OFFSET:
         return []
     return [f"the clocks of {joining.name} and {manager.name} are {apart:+.0f} s apart: look at `timedatectl` on both"]
 

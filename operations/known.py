@@ -7,6 +7,7 @@ until an operation that `converges` a part has changed something. pyinfra itself
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from threading import RLock
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast
@@ -99,6 +100,14 @@ def known(part: type[Part[T]], of: Host | None = None) -> T:
         why = f": {value}" if value else ", for the reason above"
         raise Refused(f"what is true of {of.name} could not be read{why}; nothing was changed")
     return cast("T", value)
+
+
+def answering(part: type[Part[T]], hosts: Iterable[Host]) -> Iterator[tuple[Host, T]]:
+    """Those of `hosts` that answer, with what is true of them; another fails by itself, with its reason."""
+    for of in hosts:
+        if of.connected:
+            with suppress(Refused):
+                yield of, known(part, of=of)
 
 
 def _read(of: Host, fact: type[FactBase[T]]) -> T | None:

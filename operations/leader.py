@@ -12,7 +12,7 @@ from pyinfra.api.exceptions import NoGroupError
 
 from facts.swarm import Swarm, SwarmNode, SwarmState
 from operations.api import EngineApi
-from operations.known import known, reaches
+from operations.known import answering, known, reaches
 from operations.refusal import Refused
 
 
@@ -68,12 +68,7 @@ def managers() -> list[Host]:
 def readable() -> Iterator[tuple[Host, SwarmState]]:
     """Each host that answers, managers first, with its engine's words; those that do not are left out."""
     first = managers()
-    for host in [*first, *(host for host in inventory if host not in first)]:
-        if host.connected:
-            try:
-                yield host, known(Swarm, of=host)
-            except Refused:
-                continue  # it fails by itself, with its reason
+    yield from answering(Swarm, [*first, *(host for host in inventory if host not in first)])
 
 
 def find(besides: str = "") -> Leader | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyinfra import host, inventory, state
-from pyinfra.api import Host, StringCommand
+from pyinfra.api import StringCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.apt import UPDATED, Apt, Offer
@@ -19,7 +19,7 @@ from facts.engine import CONFIGURATION, DATA, PACKAGES, Engine, EngineState, Rem
 from facts.swarm import Swarm
 from operations import leader
 from operations.attempt import Attempt, notice
-from operations.known import PARTS, converges, known
+from operations.known import PARTS, answering, converges, known
 from operations.refusal import Refused
 from operations.version import MIX, choose, fits, mixed, upstream, who_has
 
@@ -224,7 +224,7 @@ def _choose(wanted: Wanted) -> str:
 
 def _engines() -> dict[str, str]:
     """The versions of the engines that are there, by host; of nodes that cannot be asked, what the swarm says."""
-    engines = {other.name: seen.version for other, seen in states()}
+    engines = {other.name: seen.version for other, seen in answering(Engine, inventory)}
     there = leader.find()
     nodes = [node for node in there.nodes.values() if node.state == "ready"] if there else []
     return {name: found for name, found in engines.items() if found} | {
@@ -234,7 +234,7 @@ def _engines() -> dict[str, str]:
 
 def _offers(wanted: Wanted) -> Iterator[tuple[str, Offer]]:
     """What apt offers for the engine, by host, of all that have none and that this run goes on with."""
-    for other, seen in states():
+    for other, seen in answering(Engine, inventory):
         if not seen.version and other in state.active_hosts:
             yield other.name, known(Apt, of=other).offers[wanted.engine]
 
@@ -252,16 +252,6 @@ def purged() -> Steps:
     yield (attempt := Attempt(_PURGE))
     if attempt.failed:
         raise Refused(failure("removing the engine", attempt))
-
-
-def states() -> Iterator[tuple[Host, EngineState]]:
-    """Each host that answers, with its engine; those that do not are left out."""
-    for other in inventory:
-        if other.connected:
-            try:
-                yield other, known(Engine, of=other)
-            except Refused:
-                continue  # it fails by itself, with its reason
 
 
 def _held(found: EngineState, wanted: Wanted) -> set[str]:

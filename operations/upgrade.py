@@ -17,8 +17,8 @@ from facts.swarm import Swarm
 from operations import leader, turn
 from operations.attempt import Attempt
 from operations.engine import restart
-from operations.known import converges, known
-from operations.packages import Wanted, failure, hold, install, states
+from operations.known import answering, converges, known
+from operations.packages import Wanted, failure, hold, install
 from operations.refusal import Refused
 from operations.version import MIX, choose, major, mixed, upstream, who_has
 
@@ -87,7 +87,7 @@ def _target(wanted: Wanted) -> str:
     """The version that all hosts can have."""
     offers = {
         other.name: known(Apt, of=other).offers[wanted.engine]
-        for other, seen in states()
+        for other, seen in answering(Engine, inventory)
         if seen.source == wanted.source
     }
     try:

@@ -6,6 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +71,33 @@ def nothing_proposed(dry_run: Done) -> bool:
     return all(row[-2:] == ["-", "-"] for row in rows)
 
 
+# Whatever proxy this machine has: the lab is beside it.
+no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.5)
+
+
 @dataclass(frozen=True)
 class Lab:
     """The tests' own lab: virtual Pis `pi1` … and the cluster on them."""
 
     name: str
     managers: int = 1
+
+    @contextmanager
+    def fresh(self, nodes: int) -> Iterator[Lab]:
+        """The lab with blank virtual Pis while the body runs; what a killed run left is taken away first."""
+        self.python("lab", "down").ok()
+        self.python("lab", "up", "--nodes", str(nodes)).ok()
+        yield self
+        if not os.environ.get("KEEP_LAB"):
+            self.python("lab", "down").ok()
 
     def python(self, module: str, *argv: str | Path, **env: str) -> Done:
         """`python -m MODULE …`."""

@@ -25,12 +25,8 @@ settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def blank(alone: None) -> Iterator[Lab]:
     """Three blank virtual Pis; what an earlier, killed run left of them is taken away first."""
-    lab = Lab(NAME)
-    lab.python("lab", "down").ok()
-    lab.python("lab", "up", "--nodes", str(NODES)).ok()
-    yield lab
-    if not os.environ.get("KEEP_LAB"):
-        lab.python("lab", "down").ok()
+    with Lab(NAME).fresh(NODES) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

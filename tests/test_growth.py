@@ -7,18 +7,14 @@ import os
 import signal
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
-from tests.commands import PYINFRA, ROOT, Lab, command, nothing_proposed
+from tests.commands import PYINFRA, ROOT, Lab, command, no_proxy, nothing_proposed
 
 # Seconds into a run of the deploy; each run starts from what the one before left half-done.
 MOMENTS = (1.2, 2.5, 4, 7, 10)
-
-# Whatever proxy this machine has: the lab is beside it.
-_plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +52,7 @@ def targets(lab: Lab) -> dict[str, str]:
     """Health by address, of Prometheus' targets of job `node`, asked where Prometheus publishes its port."""
     for node in ("pi2", "pi1", "pi3"):
         try:
-            with _plain.open(f"http://{lab.address(node)}:9090/api/v1/targets?state=active", timeout=5) as answer:
+            with no_proxy.open(f"http://{lab.address(node)}:9090/api/v1/targets?state=active", timeout=5) as answer:
                 active = json.load(answer)["data"]["activeTargets"]
         except OSError:
             continue

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.commands import Lab, command
+from tests.commands import Lab, command, no_proxy
 
 PORT = 8090
 _BUILD = """\
@@ -18,8 +17,6 @@ dpkg-deb -x busybox-static*.deb root; mkdir root/www; echo fine > root/www/index
 cp root/*bin/busybox root/busybox 2>/dev/null || cp root/usr/bin/busybox root/busybox
 tar -C root -cf web.tar busybox www
 """
-# Whatever proxy this machine has: the lab is beside it.
-_plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def start(lab: Lab, nodes: list[str]) -> None:
@@ -44,7 +41,7 @@ def stop(lab: Lab, node: str) -> None:
 
 def answers(address: str) -> bool:
     try:
-        with _plain.open(f"http://{address}:{PORT}/", timeout=2) as answer:
+        with no_proxy.open(f"http://{address}:{PORT}/", timeout=2) as answer:
             return bool(answer.read() == b"fine\n")
     except OSError:
         return False

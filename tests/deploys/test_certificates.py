@@ -141,11 +141,8 @@ def assert_answer(lab: Lab, *folders: Path) -> None:
 @pytest.fixture
 def single(alone: None) -> Iterator[Lab]:
     """One blank virtual Pi of its own."""
-    lab = Lab(f"{NAME}-single")
-    lab.python("lab", "down").ok()
-    lab.python("lab", "up", "--nodes", "1").ok()
-    yield lab
-    lab.python("lab", "down").ok()
+    with Lab(f"{NAME}-single").fresh(1) as lab:
+        yield lab
 
 
 def test_a_ca_that_a_person_brings_with_a_passphrase_certifies_the_cluster(single: Lab, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import ROOT, Lab, command, nothing_proposed
+from tests.commands import ROOT, Lab, command, nothing_proposed, until
 from tests.deploys import service
-from tests.deploys.test_membership import PIS, listed, managers, reachability, until
+from tests.deploys.test_membership import PIS, listed, managers, reachability
 
 YES = ("--data", "yes=true")
 

@@ -10,13 +10,12 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.commands import Lab, command, nothing_proposed
+from tests.commands import Lab, command, nothing_proposed, until
 
 TCP, UDP = (2376, 2377, 7946), (4789, 7946)
 ALL = {"tcp2376", "tcp2377", "tcp7946", "udp4789", "udp7946"}
@@ -150,19 +149,11 @@ def ours(lab: Lab, node: str) -> list[str]:
     return [found for found in (tables + files).splitlines() if "pishelf" in found or "nftables" in found]
 
 
-def until(holds: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(1)
-
-
 def reboot(lab: Lab, node: str) -> None:
     """Start a node anew. What others had in tables that were flushed, Docker's and the lab's own, is back then."""
     command("docker", "restart", f"{lab.name}-{node}").ok()
-    until(lambda: lab.on(node, "systemctl", "is-active", "docker").code == 0)
-    until(lambda: lab.docker("node", "ls", "--format", "{{.Status}}").stdout.split() == ["Ready"] * 3)
+    until(lambda: lab.on(node, "systemctl", "is-active", "docker").code == 0, seconds=120)
+    until(lambda: lab.docker("node", "ls", "--format", "{{.Status}}").stdout.split() == ["Ready"] * 3, seconds=120)
 
 
 def test_the_swarms_ports_let_in_its_nodes_and_nobody_else(swarm: Lab, stranger: str) -> None:
@@ -300,7 +291,7 @@ def test_while_the_rules_change_no_packet_of_a_node_is_lost_and_none_of_a_strang
         )
         for one in (node, stranger)
     ]
-    until(lambda: counted(swarm)["node"] > 0)
+    until(lambda: counted(swarm)["node"] > 0, seconds=120)
     swarm.pyinfra("-y", inventory(api_networks=["198.18.0.0/15"]), "deploys/swarm.py").ok()
     assert "198.18.0.0/15" in swarm.on(TARGET, "nft", "list", "table", "inet", "pishelf").ok()
     swarm.provision().ok()
@@ -369,7 +360,7 @@ def test_a_published_port_of_a_container_still_answers_strangers(swarm: Lab, str
         "s.settimeout(5)\ns.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')\nprint(s.recv(1000).decode())"
     )
     try:
-        until(lambda: "hello" in command(sys.executable, "-c", ask, swarm.address(TARGET)).stdout)
+        until(lambda: "hello" in command(sys.executable, "-c", ask, swarm.address(TARGET)).stdout, seconds=120)
         assert "hello" in command("docker", "exec", stranger, "python3", "-c", ask, swarm.address(TARGET)).ok()
     finally:
         swarm.on(TARGET, "docker", "rm", "--force", "published").ok()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.commands import Lab, nothing_proposed
+from tests.commands import Lab, nothing_proposed, until
 
 PIS = [f"pi{number}" for number in range(1, 6)]
 MANAGERS = PIS[:3]
@@ -33,13 +31,6 @@ def reachability(lab: Lab, node: str) -> str:
     """What the managers say of a manager; nothing while they choose a leader."""
     asked = ("docker", "node", "inspect", node, "--format", "{{.ManagerStatus.Reachability}}")
     return lab.on("pi1", *asked).stdout.strip()
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(1)
 
 
 def test_three_managers_and_two_workers_are_one_swarm(five: Lab) -> None:

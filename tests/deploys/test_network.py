@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.commands import PYINFRA, ROOT, Done, Lab, command, nothing_proposed
+from tests.commands import PYINFRA, ROOT, Done, Lab, command, nothing_proposed, until
 from tests.conftest import NAME
 
 ROUTER = "pi4"
@@ -45,13 +44,6 @@ FORGET = {
     "pi3": "rm -f /etc/netplan/90-pishelf*; netplan generate; networkctl reload",
 }
 DEPLOY = "from deploys import cluster, host\nhost.prepare(cluster=cluster.read())\n"
-
-
-def until(what: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 @dataclass(frozen=True)

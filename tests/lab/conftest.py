@@ -13,11 +13,8 @@ from tests.conftest import NAME
 @pytest.fixture(scope="session")
 def small(alone: None) -> Iterator[Lab]:
     """One blank virtual Pi; what an earlier, killed run left is taken away first."""
-    lab = Lab(f"{NAME}-small")
-    lab.python("lab", "down").ok()
-    lab.python("lab", "up", "--nodes", "1").ok()
-    yield lab
-    lab.python("lab", "down").ok()
+    with Lab(f"{NAME}-small").fresh(1) as lab:
+        yield lab
 
 
 @pytest.fixture

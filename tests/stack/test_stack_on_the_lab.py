@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Lab
+from tests.commands import Lab, no_proxy
 
 PIS = ("pi1", "pi2", "pi3")
-_plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def fetch(url: str, patience: float = 60) -> str:
     end = time.monotonic() + patience
     while True:
         try:
-            with _plain.open(url, timeout=5) as answer:
+            with no_proxy.open(url, timeout=5) as answer:
                 return str(answer.read().decode())
         except OSError:
             if time.monotonic() > end:
