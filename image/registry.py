@@ -112,7 +112,7 @@ class Registry:
             NoAnswerError: it does not answer.
         """
         where = f"{self.address}/{name}:{reference}"
-        answer = self._get(f"/v2/{name}/manifests/{reference}", accept=_ACCEPT)
+        answer = self.ask("GET", f"/v2/{name}/manifests/{reference}", {"Accept": _ACCEPT})
         if answer.status_code == requests.codes.not_found:
             return None
         if answer.status_code != requests.codes.ok:
@@ -125,19 +125,31 @@ class Registry:
 
     def check(self) -> None:
         """Raise UserError unless the registry answers and takes the login."""
-        answer = self._get("/v2/")
+        answer = self.ask("GET", "/v2/")
         if answer.status_code != requests.codes.ok:
             raise UserError(f"the registry at {self.address}: {_refusal(answer)}")
 
-    def _get(self, path: str, accept: str = "*/*") -> requests.Response:
-        url = f"https://{self.address}{path}"
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, data: bytes | None = None
+    ) -> requests.Response:
+        """One request, whatever status it is answered with, but for a refused password.
+
+        Args:
+            path: from the root on, e.g. `/v2/busybox/tags/list`; a URL that this registry gave is one, too.
+
+        Raises:
+            UserError: the certificate is not trusted or the password is refused.
+            NoAnswerError: nothing answers.
+        """
+        root = f"https://{self.address}"
+        url = f"{root}{path.removeprefix(root)}"
         with requests.Session() as session:
             # The environment has no say in which CA is trusted (psf/requests#3829), nor any proxy.
             session.trust_env = False
             session.verify = str(self.ca) if self.ca else True
             session.auth = (self.login.user, self.login.password)
             try:
-                answer = session.get(url, headers={"Accept": accept}, timeout=_TIMEOUT)
+                answer = session.request(method, url, headers=dict(headers or {}), data=data, timeout=_TIMEOUT)
             except requests.exceptions.SSLError as error:
                 raise UserError(
                     f"the certificate of the registry at {self.address} is not trusted: {reason(error)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shlex
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from image.errors import UserError
 
+_log = logging.getLogger(__name__)
 _TAIL = 8
 _LOOK_UP = 0.5  # seconds
 # Ctrl-C reaches the main thread alone; programs that other threads wait for learn of it here.
@@ -47,6 +49,7 @@ def run(
     words = [str(word) for word in argv]
     if _stopping.is_set():
         raise UserError(f"{words[0]} was not started: interrupted")
+    _log.info("%s", _pasteable(words, cwd, env or {}))
     try:
         process = subprocess.Popen(
             words,
@@ -65,6 +68,13 @@ def run(
         tail = "\n  ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL:])
         raise UserError(f"{shlex.join(words)} ended with {done.returncode}:\n  {tail}" + _kept(log, done))
     return done.stdout + done.stderr if both else done.stdout
+
+
+def _pasteable(words: list[str], cwd: Path | None, env: Mapping[str, str]) -> str:
+    """The command for a shell, with the folder and the environment that make it what it is."""
+    place = f"cd {shlex.quote(str(cwd))} && " if cwd else ""
+    settings = "".join(f"{name}={shlex.quote(value)} " for name, value in env.items())
+    return f"{place}{settings}{shlex.join(words)}"
 
 
 def stop() -> None:

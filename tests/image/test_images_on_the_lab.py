@@ -103,7 +103,7 @@ def test_a_wrong_password_is_named_and_nothing_is_built(images: Lab, tmp_path: P
     address, _ = login(images)
     wrong = {"auths": {address: {"auth": base64.b64encode(b"cluster:wrong").decode()}}}
     (tmp_path / "config.json").write_text(json.dumps(wrong))
-    said = images.image("build-all", "--credentials", str(tmp_path)).refused(address, "password", "Try:")
+    said = images.image("--credentials", str(tmp_path), "build-all").refused(address, "password", "Try:")
     assert "compil" not in said
 
 

@@ -1,0 +1,1 @@
+"""One file a command; `image.cli` finds it by its name."""

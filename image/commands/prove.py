@@ -1,0 +1,18 @@
+"""`prove`: whether the cluster does what it is for."""
+
+from __future__ import annotations
+
+import click
+
+from image import cluster, options, plan, prove
+
+
+@click.command()
+@options.as_json("the measures")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Measure whether the cluster does what it should; exit code 1 where it does not."""
+    swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
+    proof = prove.prove(swarm, plan.read())
+    click.echo(proof.json() if as_json else "\n".join(proof.lines(swarm.docker)))
+    ctx.exit(0 if proof.ok else 1)

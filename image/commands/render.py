@@ -1,0 +1,15 @@
+"""`render`: the compose file."""
+
+from __future__ import annotations
+
+import click
+
+from image import cluster, deploy, options, plan, published
+
+
+@click.command()
+@click.pass_obj
+def command(chosen: options.Chosen) -> None:
+    """Print the compose file that `deploy` would use."""
+    swarm = cluster.read(chosen.context, chosen.credentials)
+    click.echo(deploy.compose(swarm, published.resolve(swarm, plan.read())), nl=False)
