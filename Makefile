@@ -52,7 +52,7 @@ prove: setup ## prove that the stack does what it should (CONTEXT=…)
 	@$(IMAGE) prove
 
 test: setup lint ## lint and all tests
-	@pytest
+	@pytest --numprocesses 2 --dist loadgroup # two labs at a time: most tests of a lab wait for it
 
 lint: setup ## ruff and mypy --strict
 	@ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PYINFRA = str(Path(sys.executable).parent / "pyinfra")
@@ -93,11 +96,24 @@ class Lab:
     @contextmanager
     def fresh(self, nodes: int) -> Iterator[Lab]:
         """The lab with blank virtual Pis while the body runs; what a killed run left is taken away first."""
-        self.python("lab", "down").ok()
-        self.python("lab", "up", "--nodes", str(nodes)).ok()
-        yield self
-        if not os.environ.get("KEEP_LAB"):
+        with self.held():
             self.python("lab", "down").ok()
+            self.python("lab", "up", "--nodes", str(nodes)).ok()
+            yield self
+            if not os.environ.get("KEEP_LAB"):
+                self.python("lab", "down").ok()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While the body runs, the lab is no other run's: that would take it down under this one's feet."""
+        path = ROOT / ".build" / f"{self.name}.lock"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pytest.exit(f"another run of this clone's tests has lab {self.name}; wait until it ends", returncode=3)
+            yield
 
     def python(self, module: str, *argv: str | Path, **env: str) -> Done:
         """`python -m MODULE …`."""

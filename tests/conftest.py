@@ -5,7 +5,6 @@ Its name belongs to this clone alone, so it disturbs neither the demo's lab nor 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -20,28 +19,36 @@ NODES = 3
 # How long an example takes says something of the machine's load, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+# The fixtures that hold a lab, the ones with the longest tests first.
+LABS = ("blank", "five", "blank_shop", "lan", "small", "second", "single", "blank_only")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, one has all of a lab's, and labs begin before the quick tests."""
+
+    def lab(item: pytest.Item) -> str:
+        return next((lab for lab in LABS if lab in getattr(item, "fixturenames", ())), "")
+
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for item in items:
+        if lab(item):
+            item.add_marker(pytest.mark.xdist_group(lab(item)))
+    items.sort(key=lambda item: LABS.index(lab(item)) if lab(item) else len(LABS))
 
 
 @pytest.fixture(scope="session")
-def blank(alone: None) -> Iterator[Lab]:
+def blank(engine: None) -> Iterator[Lab]:
     """Three blank virtual Pis; what an earlier, killed run left of them is taken away first."""
     with Lab(NAME).fresh(NODES) as lab:
         yield lab
 
 
 @pytest.fixture(scope="session")
-def alone() -> Iterator[None]:
-    """Hold the clone's test labs; a second run would take them down under the first one's feet."""
+def engine() -> None:
+    """An engine that can play virtual Pis."""
     if command("docker", "info").code != 0 and not os.environ.get("CI"):
         pytest.skip("the lab cannot run here: no Docker engine answers (`make setup` says more)")
-    path = ROOT / ".build" / "tests.lock"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pytest.exit("another run of this clone's tests has the test lab; wait until it ends", returncode=3)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from tests.conftest import NAME
 
 
 @pytest.fixture(scope="session")
-def five(alone: None) -> Iterator[Lab]:
+def five(engine: None) -> Iterator[Lab]:
     """Five virtual Pis: three managers and two workers, provisioned; what a killed run left is taken away first."""
     with Lab(f"{NAME}-five", managers=3).fresh(5) as lab:
         lab.provision().ok()
@@ -19,7 +19,7 @@ def five(alone: None) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def blank_only(alone: None) -> Iterator[Lab]:
+def blank_only(engine: None) -> Iterator[Lab]:
     """Two virtual Pis that no test provisions."""
     with Lab(f"{NAME}-blank").fresh(2) as lab:
         yield lab

@@ -139,7 +139,7 @@ def assert_answer(lab: Lab, *folders: Path) -> None:
 
 
 @pytest.fixture
-def single(alone: None) -> Iterator[Lab]:
+def single(engine: None) -> Iterator[Lab]:
     """One blank virtual Pi of its own."""
     with Lab(f"{NAME}-single").fresh(1) as lab:
         yield lab

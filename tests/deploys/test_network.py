@@ -131,26 +131,22 @@ class Lan:
 
 
 @pytest.fixture(scope="module")
-def lan(alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
+def lan(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
     """Three Pis whose addresses come from a DHCP server, each with another program that asks for it."""
-    lab = Lab(f"{NAME}-lan")
-    lab.python("lab", "down").ok()
-    lab.python("lab", "up", "--nodes", "5").ok()
-    lan = Lan(lab, tmp_path_factory.mktemp("lan"))
-    (lan.folder / "known_hosts").touch()
-    router = lab.address(ROUTER)
-    gateway = f"{router.rpartition('.')[0]}.1"
-    lan.sh(
-        ROUTER,
-        f"printf '[Match]\\nName=eth0\\n[Network]\\nAddress={router}/24\\nDHCPServer=yes\\n[DHCPServer]\\n"
-        f"PoolOffset=100\\nPoolSize=50\\nRouter={gateway}\\nDNS={gateway}\\n' > /etc/systemd/network/eth0.network;"
-        " systemctl enable --now systemd-networkd",
-    )
-    for pi, script in SETUP.items():
-        lan.sh(pi, script)
-    yield lan
-    if not os.environ.get("KEEP_LAB"):
-        lab.python("lab", "down").ok()
+    with Lab(f"{NAME}-lan").fresh(5) as lab:
+        lan = Lan(lab, tmp_path_factory.mktemp("lan"))
+        (lan.folder / "known_hosts").touch()
+        router = lab.address(ROUTER)
+        gateway = f"{router.rpartition('.')[0]}.1"
+        lan.sh(
+            ROUTER,
+            f"printf '[Match]\\nName=eth0\\n[Network]\\nAddress={router}/24\\nDHCPServer=yes\\n[DHCPServer]\\n"
+            f"PoolOffset=100\\nPoolSize=50\\nRouter={gateway}\\nDNS={gateway}\\n' > /etc/systemd/network/eth0.network;"
+            " systemctl enable --now systemd-networkd",
+        )
+        for pi, script in SETUP.items():
+            lan.sh(pi, script)
+        yield lan
 
 
 @pytest.fixture

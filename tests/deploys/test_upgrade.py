@@ -55,20 +55,17 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def blank_shop(alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    lab = Lab(f"{NAME}-ce", managers=3)
-    lab.python("lab", "down").ok()
-    lab.python("lab", "up", "--nodes", "3").ok()
-    folder = tmp_path_factory.mktemp("shop")
-    repository = apt.docker_ce(lab, folder, [FIRST, SECOND, THIRD])
-    (repository.folder / HIDDEN).mkdir()
-    gateway = lab.address("pi1").rsplit(".", 1)[0] + ".1"
-    for pi in PIS:
-        direct = f'Acquire::http::Proxy::{gateway} "DIRECT";'
-        lab.on(pi, "sh", "-c", f"echo '{direct}' > /etc/apt/apt.conf.d/zz-shop").ok()
-    with apt.served(repository.folder, gateway) as address:
-        yield Shop(lab, repository, address, folder)
-    lab.python("lab", "down").ok()
+def blank_shop(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with Lab(f"{NAME}-ce", managers=3).fresh(3) as lab:
+        folder = tmp_path_factory.mktemp("shop")
+        repository = apt.docker_ce(lab, folder, [FIRST, SECOND, THIRD])
+        (repository.folder / HIDDEN).mkdir()
+        gateway = lab.address("pi1").rsplit(".", 1)[0] + ".1"
+        for pi in PIS:
+            direct = f'Acquire::http::Proxy::{gateway} "DIRECT";'
+            lab.on(pi, "sh", "-c", f"echo '{direct}' > /etc/apt/apt.conf.d/zz-shop").ok()
+        with apt.served(repository.folder, gateway) as address:
+            yield Shop(lab, repository, address, folder)
 
 
 @dataclass(frozen=True)

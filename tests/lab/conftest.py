@@ -11,16 +11,17 @@ from tests.conftest import NAME
 
 
 @pytest.fixture(scope="session")
-def small(alone: None) -> Iterator[Lab]:
+def small(engine: None) -> Iterator[Lab]:
     """One blank virtual Pi; what an earlier, killed run left is taken away first."""
     with Lab(f"{NAME}-small").fresh(1) as lab:
         yield lab
 
 
 @pytest.fixture
-def second(alone: None) -> Iterator[Lab]:
+def second(engine: None) -> Iterator[Lab]:
     """The name of another lab, which is not there before and after."""
     lab = Lab(f"{NAME}-second")
-    lab.python("lab", "down").ok()
-    yield lab
-    lab.python("lab", "down").ok()
+    with lab.held():
+        lab.python("lab", "down").ok()
+        yield lab
+        lab.python("lab", "down").ok()

@@ -34,8 +34,8 @@ def containers(lab: Lab) -> dict[str, str]:
 
 
 def everything_of_these_tests() -> set[str]:
-    """Containers, volumes and networks whose names these tests own; others may come and go meanwhile."""
-    only = ("--filter", f"name={NAME}")
+    """Containers, volumes and networks of these tests' own labs; others may come and go meanwhile."""
+    only = ("--filter", f"name={NAME}-small", "--filter", f"name={NAME}-second")
     seen = command("docker", "ps", "-a", *only, "--format", "container {{.Names}} {{.ID}}").ok()
     seen += command("docker", "volume", "ls", *only, "--format", "volume {{.Name}}").ok()
     seen += command("docker", "network", "ls", *only, "--format", "network {{.Name}} {{.ID}}").ok()
