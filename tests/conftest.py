@@ -23,6 +23,7 @@ settings.load_profile("untimed")
 LABS = ("blank", "five", "blank_shop", "lan", "small", "second", "single", "blank_only")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several workers share the tests, one has all of a lab's, and labs begin before the quick tests."""
 
