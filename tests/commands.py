@@ -53,7 +53,8 @@ def command(*argv: str | Path, timeout: float = 1800, **env: str) -> Done:
     done = subprocess.run(
         words,
         cwd=ROOT,
-        env={**os.environ, "NO_COLOR": "1", **env},
+        # xdist tells its workers how wide the terminal is; what a command here writes to has no width.
+        env={**{name: value for name, value in os.environ.items() if name != "COLUMNS"}, "NO_COLOR": "1", **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
