@@ -14,7 +14,7 @@ import docker
 import jinja2
 import requests
 
-from image import table, watch
+from image import mirror, table, watch
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
 from image.errors import UserError
 from image.published import Published
@@ -90,6 +90,7 @@ def variables(cluster: Cluster, images: Mapping[str, str], chosen: Settings) -> 
     return {
         "cluster": cluster.name,
         "images": dict(images),
+        "mirrors": mirror.references(cluster),
         "settings": asdict(chosen),
         "configs": configs(),
         # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.

@@ -45,6 +45,7 @@ def needs(engine_answers: bool) -> list[Need]:
     wanted = [
         (has("upx"), Need(_BACKPORTED, "packs programs")),
         (has("qemu-arm") and has("qemu-aarch64"), Need("qemu-user", "proves that a Pi's program starts")),
+        (has("skopeo"), Need("skopeo", "copies images of others into the cluster's registry")),
         (has("mmdebstrap"), Need("mmdebstrap", "makes the virtual Pis' file system")),
         (os.geteuid() == 0 or has("newuidmap"), Need("uidmap", "lets mmdebstrap work without root")),
         (

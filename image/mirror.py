@@ -1,0 +1,372 @@
+"""Images of others -> the cluster's own registry, by digest, index and all.
+
+Each platform's image is copied for itself and the index is put last: a copy that was cut off leaves no
+index behind, and the next run finds most of the work done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from image import mirrors, skopeo
+from image.cluster import Cluster
+from image.errors import UserError
+from image.mirrors import ALL, Mirror
+from image.platform import Platform
+from image.progress import Progress, step
+from image.reference import Reference
+from image.registry import INDEX, Registry
+from image.skopeo import Access, Skopeo
+
+_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+_DOCKER = "application/vnd.docker.distribution.manifest"
+# All kinds of manifests: what a registry is not told to be welcome, it may convert.
+_ACCEPT = {"Accept": f"{INDEX}, {_IMAGE}, {_DOCKER}.list.v2+json, {_DOCKER}.v2+json"}
+# BuildKit's provenance and SBOM are entries of an index, too, each of which names the image that it is about.
+_ABOUT = "vnd.docker.reference.digest"
+# What an engine takes where an index has nothing of its own platform, in order; source: containerd's platforms.Only.
+_ALSO = {"linux/arm/v7": ("linux/arm/v6", "linux/arm/v5"), "linux/arm/v6": ("linux/arm/v5",)}
+
+
+@dataclass(frozen=True)
+class Child:
+    """One entry of an index."""
+
+    platform: str
+    """`os/architecture[/variant]`, whatever upstream builds for."""
+    digest: str
+    about: str
+    """The digest of the image that this one tells of; empty for an image."""
+    entry: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Child:
+        """Read one entry; raises KeyError and the like where it is none."""
+        platform = entry.get("platform") or {}
+        words = [platform.get("os", "unknown"), platform.get("architecture", "unknown"), platform.get("variant", "")]
+        if words[1:] == ["arm64", "v8"]:  # the same as no variant
+            words.pop()
+        if words[1:] == ["arm", ""]:
+            words[2] = "v7"
+        about = (entry.get("annotations") or {}).get(_ABOUT, "")
+        return cls("/".join(filter(None, words)), entry["digest"], about, entry)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What a source's tag or digest means at its registry."""
+
+    digest: str
+    index: bytes
+    """Upstream's own, or one of ours around its only image."""
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """The index's entries."""
+        return tuple(Child.of(entry) for entry in json.loads(self.index)["manifests"])
+
+    def only(self, platforms: Collection[str]) -> bytes:
+        """An index of these platforms' images alone, and of what tells of them; the same wherever it is made."""
+        if ALL in platforms:
+            return self.index
+        images = {child.digest for child in self.children if child.platform in platforms and not child.about}
+        entries = [dict(child.entry) for child in self.children if {child.digest, child.about} & images]
+        return _json({**json.loads(self.index), "manifests": entries})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A mirror as it is to be, and what has to be copied for it."""
+
+    mirror: Mirror
+    upstream: Upstream
+    there: bool
+    """The registry has it already: nothing is to be copied."""
+    told: str
+    """What a person should know of it: what changed upstream, and what it lacks."""
+
+    @property
+    def index(self) -> bytes:
+        """What the cluster's registry is to hold."""
+        return self.upstream.only(self.mirror.platforms)
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """The entries of that index."""
+        return Upstream("", self.index).children
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """A mirror that the cluster's registry has."""
+
+    name: str
+    source: str
+    reference: str
+    """By digest, in the cluster's registry."""
+    digest: str
+    """What the source's tag meant at its own registry."""
+    copied: bool
+    """Whether it was not there before."""
+    told: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}  {self.reference}" + (f"  ({self.told})" if self.told else "")
+
+
+def mirror(
+    cluster: Cluster,
+    wanted: Iterable[Mirror],
+    access: Access,
+    shown: Callable[[int], AbstractContextManager[Progress]],
+    file: Path = mirrors.FILE,
+    *,
+    every: bool | None = None,
+    update: bool = False,
+) -> tuple[Mirrored, ...]:
+    """See to it that the cluster's registry has the mirrors, and that the file says so.
+
+    Args:
+        wanted: as `chosen` gives them.
+        shown: shows the progress of so many pieces of work.
+        every: True: all platforms; False: the swarm's; None: as recorded.
+        update: take what a tag means now, not what was recorded.
+
+    Raises:
+        UserError: one could not be mirrored.
+    """
+    registry, wanted = Registry.of(cluster), tuple(wanted)
+    absent = wanted if update else missing(registry, wanted)
+    jobs: tuple[Job, ...] = ()
+    if absent:
+        with skopeo.ready(registry, access) as tool:
+            jobs = plan(tool, cluster, absent, every, update)
+            todo = [job for job in jobs if not job.there]
+            if todo:
+                with shown(sum(len(job.children) + 1 for job in todo)) as progress:
+                    _copy_all(tool, todo, file, progress)
+    planned = {job.mirror.name: job for job in jobs}
+    now = [planned[one.name].mirror if one.name in planned else one for one in wanted]
+    for one in now:
+        mirrors.record(one, file)
+    return tuple(_mirrored(one, planned.get(one.name), registry.address) for one in now)
+
+
+def _mirrored(mirror: Mirror, job: Job | None, registry: str) -> Mirrored:
+    copied, told = (not job.there, job.told) if job else (False, "")
+    return Mirrored(mirror.name, str(mirror.source), mirror.reference(registry), mirror.digest, copied, told)
+
+
+def references(cluster: Cluster, file: Path = mirrors.FILE) -> dict[str, str]:
+    """The enabled mirrors' references by digest, by name, for the stack's template.
+
+    Raises:
+        UserError: the registry lacks one; with the command that mirrors it.
+    """
+    enabled = chosen(mirrors.read(file))
+    if not enabled:
+        return {}
+    for mirror in missing(Registry.of(cluster), enabled):
+        raise UserError(
+            f"mirror {mirror} is enabled in {file.name}, and not in the registry at {cluster.registry}",
+            f"python -m image --context {cluster.name} mirror {mirror.name}; or enabled = false",
+        )
+    return {mirror.name: mirror.reference(cluster.registry) for mirror in enabled}
+
+
+def chosen(
+    recorded: Mapping[str, Mirror], words: Iterable[str] = (), name: str = "", every: bool | None = None
+) -> tuple[Mirror, ...]:
+    """What a person asks for: names of the file or references, or without any all that is enabled.
+
+    Args:
+        name: under which a reference is recorded; by default after its repository.
+        every: True: all platforms; False: the swarm's; None: as recorded.
+
+    Raises:
+        UserError: a word is neither.
+    """
+    words = tuple(words)
+    if name and len(words) != 1:
+        raise UserError(f"--name {name} belongs to one reference, and there are {len(words)}")
+    found = [_chosen(recorded, word, name) for word in words]
+    wanted = found if words else [mirror for mirror in recorded.values() if mirror.enabled]
+    if every is not None:
+        # Which index that makes is seen only when upstream has told what there is.
+        wanted = [replace(mirror, platforms=(ALL,) if every else mirror.platforms, index="") for mirror in wanted]
+    return tuple({mirror.name: mirror for mirror in wanted}.values())
+
+
+def _chosen(recorded: Mapping[str, Mirror], word: str, name: str) -> Mirror:
+    if word in recorded and not name:
+        return replace(recorded[word], enabled=True)
+    source = Reference.parse(word)
+    same = [mirror.name for mirror in recorded.values() if mirror.source.repository == source.repository]
+    own = name or (same[0] if same else source.path.rpartition("/")[2].replace("-", "_").replace(".", "_"))
+    mirrors.check_name(own)
+    before = recorded.get(own, Mirror(own, source))
+    if not name and before.source.repository != source.repository:
+        raise UserError(f"{own} is recorded already, as a mirror of {before.source}", f"--name ANOTHER {word}")
+    if before.source == source:
+        return replace(before, enabled=True)
+    return replace(before, enabled=True, source=source, digest="", index="")
+
+
+def missing(registry: Registry, wanted: Iterable[Mirror]) -> tuple[Mirror, ...]:
+    """Those of the mirrors that the registry has not, as they are recorded; one question each, all at once."""
+    wanted = tuple(wanted)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        there = pool.map(lambda mirror: _has(registry, mirror), wanted)
+        return tuple(mirror for mirror, found in zip(wanted, there, strict=True) if not found)
+
+
+def _has(registry: Registry, mirror: Mirror) -> bool:
+    if not mirror.index:
+        return False
+    found = registry.index(mirror.repository, mirror.tag)
+    return found is not None and found.digest == mirror.index
+
+
+def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool | None, update: bool) -> tuple[Job, ...]:
+    """Ask upstream what each mirror is, all at once; raises UserError, also for what no node could run."""
+
+    def job(mirror: Mirror) -> Job:
+        upstream = look(tool, mirror.source, "" if update else mirror.digest)
+        named = _platforms(upstream.children)
+        runnable = {str(platform): _runnable(platform, named) for platform in cluster.platforms}
+        if not any(runnable.values()):
+            nodes = " and ".join(runnable)
+            raise UserError(f"{mirror.source} is for {', '.join(named)}, and the swarm's nodes run {nodes}")
+        platforms = tuple(sorted(set(filter(None, runnable.values())))) if every is False else mirror.platforms
+        if lacking := sorted(set(platforms) - {ALL, *named}):
+            raise UserError(
+                f"{mirror.source} has no {' and no '.join(lacking)}, which is recorded for {mirror.name}",
+                f"mirror --swarm-only {mirror.name}, or --all-platforms",
+            )
+        index = _digest(upstream.only(platforms))
+        now = replace(mirror, platforms=platforms, digest=upstream.digest, index=index)
+        none = [platform for platform, found in runnable.items() if not found]
+        return Job(now, upstream, _has(tool.registry, now), "; ".join(_news(mirror, now, none)))
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return tuple(pool.map(job, wanted))
+
+
+def _news(before: Mirror, now: Mirror, none: list[str]) -> list[str]:
+    """What a person should know: what changed upstream, and which nodes cannot run it."""
+    changed = before.digest and before.digest != now.digest
+    return [
+        *([f"{now.source} was {before.digest} and is {now.digest}"] if changed else []),
+        *([f"nothing for {' and '.join(none)}, which nodes run"] if none else []),
+    ]
+
+
+def look(tool: Skopeo, source: Reference, digest: str = "") -> Upstream:
+    """Ask a registry what a source is: its tag, or `digest`.
+
+    Raises:
+        UserError: it is not there, or neither an index nor an image.
+    """
+    body = tool.manifest(source, digest).encode()
+    found, expected = _digest(body), digest or source.digest
+    if expected and found != expected:
+        raise UserError(f"{source.domain} gave {found} for {source.at(expected)}", "the same command again")
+    try:
+        manifest = json.loads(body)
+        if "manifests" in manifest:
+            upstream = Upstream(found, body)
+            _ = upstream.children
+            return upstream
+        if "config" in manifest and "layers" in manifest:
+            return Upstream(found, _index_around(manifest, found, len(body), json.loads(tool.config(source, found))))
+        kind = manifest.get("mediaType", f"schema version {manifest.get('schemaVersion')}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{source} cannot be read: {error!r}") from error
+    raise UserError(f"{source} is neither a multi-platform index nor an image: {kind}")
+
+
+def _index_around(manifest: Mapping[str, Any], digest: str, size: int, config: Mapping[str, str]) -> bytes:
+    """An index of one image, with the platform that the image's own configuration names."""
+    platform = {key: config[key] for key in ("architecture", "os", "variant") if config.get(key)}
+    entry = {"mediaType": manifest.get("mediaType", _IMAGE), "digest": digest, "size": size, "platform": platform}
+    return _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+
+
+def _copy_all(tool: Skopeo, jobs: Iterable[Job], file: Path, progress: Progress) -> None:
+    """Copy, verify and record each; raises UserError when all have had their turn."""
+    errors = []
+    for job in jobs:
+        try:
+            _copy(tool, job, progress)
+            mirrors.record(job.mirror, file)
+        except UserError as error:
+            errors.append(error.message)
+    if errors:
+        raise UserError("\n".join(errors))
+
+
+def _copy(tool: Skopeo, job: Job, progress: Progress) -> None:
+    mirror = job.mirror
+    for number, child in enumerate(job.children, start=1):
+        what = child.platform if not child.about else "attestation"
+        with step(progress, f"{mirror.name} {what} ({number} of {len(job.children)})"):
+            tool.copy(mirror.source, child.digest, mirror.repository)
+    with step(progress, f"{mirror.name} index, and verify all of it"):
+        _put(tool.registry, mirror, job.index)
+        verify(tool.registry, mirror.repository, mirror.tag, mirror.index)
+
+
+def _put(registry: Registry, mirror: Mirror, index: bytes) -> None:
+    kind = json.loads(index).get("mediaType", INDEX)
+    path = f"/v2/{mirror.repository}/manifests/{mirror.tag}"
+    answer = registry.ask("PUT", path, {"Content-Type": kind}, index)
+    if answer.status_code != requests.codes.created:
+        said = f"{answer.status_code} {answer.text.strip()}"
+        raise UserError(f"the registry at {registry.address} does not take the index of {mirror}: {said}")
+
+
+def verify(registry: Registry, repository: str, tag: str, digest: str) -> None:
+    """Raise UserError unless the registry holds an index, its images, and each blob with digest and size."""
+    where = f"{registry.address}/{repository}:{tag}"
+    index = registry.ask("GET", f"/v2/{repository}/manifests/{tag}", _ACCEPT)
+    if _digest(index.content) != digest:
+        raise UserError(f"{where} should be {digest}, and the registry has {_digest(index.content)}", "mirror it again")
+    for child in Upstream(digest, index.content).children:
+        manifest = registry.ask("GET", f"/v2/{repository}/manifests/{child.digest}", _ACCEPT)
+        if _digest(manifest.content) != child.digest:
+            raise UserError(f"{where}: the image for {child.platform}, {child.digest}, is damaged", "mirror it again")
+        told = manifest.json()
+        for blob in (*filter(None, (told.get("config"),)), *told.get("layers", ())):
+            answer = registry.ask("HEAD", f"/v2/{repository}/blobs/{blob['digest']}")
+            if answer.status_code != requests.codes.ok or int(answer.headers["Content-Length"]) != blob["size"]:
+                raise UserError(
+                    f"{where}: {blob['digest']} of {child.platform} is not there with its {blob['size']} bytes",
+                    "mirror it again",
+                )
+
+
+def _platforms(children: Iterable[Child]) -> tuple[str, ...]:
+    """What an index has images for, sorted, each once."""
+    return tuple(sorted({child.platform for child in children if not child.about and "unknown" not in child.platform}))
+
+
+def _runnable(platform: Platform, named: Collection[str]) -> str:
+    """Which of the named platforms an engine of `platform` takes; empty where it takes none."""
+    return next((name for name in (str(platform), *_ALSO.get(str(platform), ())) if name in named), "")
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
