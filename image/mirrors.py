@@ -85,14 +85,22 @@ def check_name(name: str) -> None:
 def read(file: Path = FILE) -> dict[str, Mirror]:
     """All that the file describes, by name; raises UserError. A file that is not there describes nothing."""
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        return parse(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: {error}", "key = value, with text in double quotes") from error
-    return {name: _parse(name, content, f"{file}: [{name}]") for name, content in sorted(tables.items())}
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def parse(text: str, where: str) -> dict[str, Mirror]:
+    """Read the file's text; raises UserError."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: {error}", "key = value, with text in double quotes") from error
+    return {name: _parse(name, content, f"{where}: [{name}]") for name, content in sorted(tables.items())}
 
 
 def _parse(name: str, content: Any, where: str) -> Mirror:
