@@ -25,6 +25,7 @@ from image.platform import Platform
 from image.progress import Progress, step
 from image.reference import Reference
 from image.registry import INDEX, Registry
+from image.run import stop
 from image.skopeo import Access, Skopeo
 
 _IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -258,7 +259,11 @@ def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool |
         return Job(now, upstream, _has(tool.registry, now), "; ".join(_news(mirror, now, none)))
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return tuple(pool.map(job, wanted))
+        try:
+            return tuple(pool.map(job, wanted))
+        except KeyboardInterrupt:
+            stop()
+            raise
 
 
 def _news(before: Mirror, now: Mirror, none: list[str]) -> list[str]:
@@ -320,38 +325,32 @@ def _copy(tool: Skopeo, job: Job, progress: Progress) -> None:
         what = child.platform if not child.about else "attestation"
         with step(progress, f"{mirror.name} {what} ({number} of {len(job.children)})"):
             tool.copy(mirror.source, child.digest, mirror.repository)
-    with step(progress, f"{mirror.name} index, and verify all of it"):
+    with step(progress, f"{mirror.name}: verify all of it, and put its index"):
+        for child in job.children:
+            _verify(tool.registry, mirror, child)
         _put(tool.registry, mirror, job.index)
-        verify(tool.registry, mirror.repository, mirror.tag, mirror.index)
+
+
+def _verify(registry: Registry, mirror: Mirror, child: Child) -> None:
+    """Raise UserError unless the registry holds one of an index's entries, and each of its blobs with all its bytes."""
+    where = f"{registry.address}/{mirror.repository}@{child.digest} ({child.platform})"
+    manifest = registry.ask("GET", f"/v2/{mirror.repository}/manifests/{child.digest}", _ACCEPT)
+    if _digest(manifest.content) != child.digest:
+        raise UserError(f"{where} is {_digest(manifest.content)} in the registry", "mirror it again")
+    told = manifest.json()
+    for blob in (*filter(None, (told.get("config"),)), *told.get("layers", ())):
+        answer = registry.ask("HEAD", f"/v2/{mirror.repository}/blobs/{blob['digest']}")
+        if answer.status_code != requests.codes.ok or int(answer.headers["Content-Length"]) != blob["size"]:
+            raise UserError(f"{where}: {blob['digest']} is not there with its {blob['size']} bytes", "mirror it again")
 
 
 def _put(registry: Registry, mirror: Mirror, index: bytes) -> None:
-    kind = json.loads(index).get("mediaType", INDEX)
+    """Give the index its tag, which makes the mirror one; raises UserError unless the registry has it then."""
     path = f"/v2/{mirror.repository}/manifests/{mirror.tag}"
-    answer = registry.ask("PUT", path, {"Content-Type": kind}, index)
-    if answer.status_code != requests.codes.created:
+    answer = registry.ask("PUT", path, {"Content-Type": json.loads(index).get("mediaType", INDEX)}, index)
+    if answer.status_code != requests.codes.created or not _has(registry, mirror):
         said = f"{answer.status_code} {answer.text.strip()}"
         raise UserError(f"the registry at {registry.address} does not take the index of {mirror}: {said}")
-
-
-def verify(registry: Registry, repository: str, tag: str, digest: str) -> None:
-    """Raise UserError unless the registry holds an index, its images, and each blob with digest and size."""
-    where = f"{registry.address}/{repository}:{tag}"
-    index = registry.ask("GET", f"/v2/{repository}/manifests/{tag}", _ACCEPT)
-    if _digest(index.content) != digest:
-        raise UserError(f"{where} should be {digest}, and the registry has {_digest(index.content)}", "mirror it again")
-    for child in Upstream(digest, index.content).children:
-        manifest = registry.ask("GET", f"/v2/{repository}/manifests/{child.digest}", _ACCEPT)
-        if _digest(manifest.content) != child.digest:
-            raise UserError(f"{where}: the image for {child.platform}, {child.digest}, is damaged", "mirror it again")
-        told = manifest.json()
-        for blob in (*filter(None, (told.get("config"),)), *told.get("layers", ())):
-            answer = registry.ask("HEAD", f"/v2/{repository}/blobs/{blob['digest']}")
-            if answer.status_code != requests.codes.ok or int(answer.headers["Content-Length"]) != blob["size"]:
-                raise UserError(
-                    f"{where}: {blob['digest']} of {child.platform} is not there with its {blob['size']} bytes",
-                    "mirror it again",
-                )
 
 
 def _platforms(children: Iterable[Child]) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ _ANSWER = 60.0
 # One platform of a large image, over a slow line.
 _COPY = 3600.0
 _RETRIES = "3"
+# What our registry answers where its disk is full.
+_FULL = "500 Internal Server Error"
 _SAYS = re.compile(r'level=fatal msg="(?:Error parsing image name \\".*?\\": )?(.*)"\s*$', re.MULTILINE)
 
 
@@ -73,8 +75,12 @@ class Skopeo:
         try:
             run("skopeo", "copy", *words, *sides, f"docker://{source.at(digest)}", target, env=self._env, timeout=_COPY)
         except UserError as error:
+            said = _said(error) or error.message
             again = "the same command again: what was copied stays, and is not copied twice"
-            raise UserError(f"copying {source.at(digest)}: {_said(error) or error.message}", again) from error
+            room = f"df -h on the node of {self.registry.address}; then "
+            raise UserError(
+                f"copying {source.at(digest)}: {said}", f"{room if _FULL in said else ''}{again}"
+            ) from error
 
     def tags(self, source: Reference) -> list[str]:
         """The tags of a source's repository; empty where it does not list them."""
@@ -104,7 +110,8 @@ class Skopeo:
     def _source(self, prefix: str, source: Reference) -> Iterator[str]:
         """Options for the side that an image comes from; `copy` puts a prefix before them."""
         folder = self.access.credentials or os.environ.get("DOCKER_CONFIG")
-        if folder:  # else skopeo reads its own login file, and Docker's
+        # Else skopeo reads its own login file, and Docker's in its usual place.
+        if folder and Path(folder, "config.json").exists():
             yield from (f"--{prefix}authfile", str(Path(folder, "config.json")))
         if self.access.ca:
             yield from (f"--{prefix}cert-dir", str(self.work / "source"))

@@ -274,7 +274,7 @@ def test_a_registry_without_room_is_an_error_and_nothing_is_recorded(elsewhere: 
     login = credentials(elsewhere.folder / "tiny", elsewhere.at(TINY))
     tiny = replace(own, nodes=tuple(nodes), credentials=login, endpoint=Endpoint(own.endpoint.host, elsewhere.folder))
     wanted = mirror.chosen({}, [f"{elsewhere.hello}:1.0"])
-    with pytest.raises(UserError, match=r"copying .*shelf/hello"):
+    with pytest.raises(UserError, match=r"copying .*shelf/hello(?s:.*)Try: df -h on the node"):
         mirror.mirror(tiny, wanted, Access(insecure=True), progress.shown, file)
     assert not file.exists()
     listed = command(
