@@ -243,11 +243,11 @@ def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool |
     def job(mirror: Mirror) -> Job:
         upstream = look(tool, mirror.source, "" if update else mirror.digest)
         named = _platforms(upstream.children)
-        runnable = {str(platform): _runnable(platform, named) for platform in cluster.platforms}
-        if not any(runnable.values()):
-            nodes = " and ".join(runnable)
+        taken = {str(platform): runnable(platform, named) for platform in cluster.platforms}
+        if not any(taken.values()):
+            nodes = " and ".join(taken)
             raise UserError(f"{mirror.source} is for {', '.join(named)}, and the swarm's nodes run {nodes}")
-        platforms = tuple(sorted(set(filter(None, runnable.values())))) if every is False else mirror.platforms
+        platforms = tuple(sorted(set(filter(None, taken.values())))) if every is False else mirror.platforms
         if lacking := sorted(set(platforms) - {ALL, *named}):
             raise UserError(
                 f"{mirror.source} has no {' and no '.join(lacking)}, which is recorded for {mirror.name}",
@@ -255,7 +255,7 @@ def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool |
             )
         index = _digest(upstream.only(platforms))
         now = replace(mirror, platforms=platforms, digest=upstream.digest, index=index)
-        none = [platform for platform, found in runnable.items() if not found]
+        none = [platform for platform, found in taken.items() if not found]
         return Job(now, upstream, _has(tool.registry, now), "; ".join(_news(mirror, now, none)))
 
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -358,7 +358,7 @@ def _platforms(children: Iterable[Child]) -> tuple[str, ...]:
     return tuple(sorted({child.platform for child in children if not child.about and "unknown" not in child.platform}))
 
 
-def _runnable(platform: Platform, named: Collection[str]) -> str:
+def runnable(platform: Platform, named: Collection[str]) -> str:
     """Which of the named platforms an engine of `platform` takes; empty where it takes none."""
     return next((name for name in (str(platform), *_ALSO.get(str(platform), ())) if name in named), "")
 

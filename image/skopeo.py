@@ -139,7 +139,9 @@ class Skopeo:
                 return UserError(
                     f"{message.format(where=where, domain=source.domain)}: {said}", fix.format(domain=source.domain)
                 )
-        if re.search(r"manifest unknown|not found|404", said, re.IGNORECASE) and "@" not in where:
+        if re.search(r"manifest unknown|not found|404", said, re.IGNORECASE):
+            if "@" in where:
+                return UserError(f"there is no {where} (any more)", "mirror --update, for what its tag means now")
             near = get_close_matches(source.tag, self.tags(source), n=5, cutoff=0.4)
             tags = f"one of its tags, such as {', '.join(near)}" if near else f"a tag that {source.repository} has"
             return UserError(f"there is no {where}", tags)
@@ -169,7 +171,7 @@ _CAUSES = (
         "--source-ca FILE, with the CA that signed it",
     ),
     (
-        r"connection refused|no such host|timeout|timed out|no route|unreachable|connection reset|EOF",
+        r"connection refused|no such host|timeout|timed out|no route|unreachable|connection reset|\bEOF\b",
         "{domain} does not answer",
         "curl -I https://{domain}/v2/; the same command again goes on from here",
     ),

@@ -71,5 +71,8 @@ def command(
     access = Access(source_credentials, source_ca, insecure_source)
     done = mirror.mirror(swarm, wanted, access, progress.shown, file, every=every, update=update)
     if not any(one.copied for one in done):
-        click.echo(f"mirrors: nothing to do, {swarm.registry} has all {len(done)}", err=True)
-    click.echo(json.dumps([asdict(one) for one in done], indent=2) if as_json else "\n".join(map(str, done)))
+        click.echo(f"mirrors: nothing to do, {swarm.registry} has all {len(done)} that were asked for", err=True)
+    said = (
+        json.dumps([asdict(one) for one in done], indent=2) + "\n" if as_json else "".join(f"{one}\n" for one in done)
+    )
+    click.echo(said, nl=False)
