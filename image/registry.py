@@ -130,12 +130,18 @@ class Registry:
             raise UserError(f"the registry at {self.address}: {_refusal(answer)}")
 
     def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, data: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        stream: bool = False,
     ) -> requests.Response:
         """One request, whatever status it is answered with, but for a refused password.
 
         Args:
             path: from the root on, e.g. `/v2/busybox/tags/list`; a URL that this registry gave is one, too.
+            stream: leave the answer's body to the caller, who closes the answer.
 
         Raises:
             UserError: the certificate is not trusted or the password is refused.
@@ -149,7 +155,9 @@ class Registry:
             session.verify = str(self.ca) if self.ca else True
             session.auth = (self.login.user, self.login.password)
             try:
-                answer = session.request(method, url, headers=dict(headers or {}), data=data, timeout=_TIMEOUT)
+                answer = session.request(
+                    method, url, headers=dict(headers or {}), data=data, timeout=_TIMEOUT, stream=stream
+                )
             except requests.exceptions.SSLError as error:
                 raise UserError(
                     f"the certificate of the registry at {self.address} is not trusted: {reason(error)}",

@@ -1,0 +1,151 @@
+"""Whether the registry holds all of an image, as its index promises."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from image.registry import Registry
+
+_MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+# Configurations of images; an artifact's says nothing of a platform.
+_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at an image: where, how closely, and which blobs were looked at already (platforms share some)."""
+
+    registry: Registry
+    name: str
+    deep: bool
+    seen: set[str] = field(default_factory=set)
+
+    def place(self, reference: str) -> str:
+        """As people write it."""
+        return f"{self.name}{'@' if ':' in reference else ':'}{reference}"
+
+
+def verify(registry: Registry, name: str, reference: str, deep: bool = False) -> tuple[str, ...]:
+    """What is wrong with an image in a registry, one sentence each; nothing if all is well.
+
+    Manifests and configurations are read and hashed, and each platform's configuration must name it.
+
+    Args:
+        reference: a tag or a digest, of an index or of a single manifest.
+        deep: read and hash every layer, too, piece by piece; without it the registry is asked for its size.
+
+    Raises:
+        UserError: the registry refuses the password.
+        NoAnswerError: it does not answer.
+    """
+    promised = {"digest": reference} if ":" in reference else {}
+    return tuple(_manifest(_Look(registry, name, deep), reference, promised))
+
+
+def _manifest(look: _Look, reference: str, promised: Mapping[str, Any]) -> Iterator[str]:
+    """Look at an index or a manifest, and at all that it names.
+
+    Args:
+        promised: the descriptor that names it, or what is known of one.
+    """
+    where = look.place(reference)
+    answer = look.registry.ask("GET", f"/v2/{look.name}/manifests/{reference}", {"Accept": _MANIFESTS})
+    if answer.status_code != requests.codes.ok:
+        yield f"{where}: {_missing(answer)}"
+        return
+    said = {"digest": answer.headers["Docker-Content-Digest"]} if "Docker-Content-Digest" in answer.headers else {}
+    yield from _differs(where, answer.content, {**said, **promised})
+    try:
+        found = json.loads(answer.content)
+        if "manifests" in found:
+            for entry in found["manifests"]:
+                yield from _manifest(look, entry["digest"], entry)
+        else:
+            yield from _config(look, where, found["config"], promised.get("platform"))
+            for layer in found["layers"]:
+                yield from _blob(look, where, layer)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        yield f"{where} is neither an index nor a manifest: {error!r}"
+
+
+def _config(look: _Look, where: str, promised: Mapping[str, Any], platform: Mapping[str, str] | None) -> Iterator[str]:
+    digest = promised["digest"]
+    answer = look.registry.ask("GET", f"/v2/{look.name}/blobs/{digest}")
+    if answer.status_code != requests.codes.ok:
+        yield f"{where}: its configuration {digest}: {_missing(answer)}"
+        return
+    yield from _differs(f"{where}: its configuration {digest}", answer.content, promised)
+    if platform and promised.get("mediaType") in _CONFIGS:
+        told, is_for = _platform(platform), _platform(json.loads(answer.content))
+        if told != is_for:
+            yield f"{where}: the index says {told}, its configuration says {is_for}"
+
+
+def _blob(look: _Look, where: str, promised: Mapping[str, Any]) -> Iterator[str]:
+    digest = promised["digest"]
+    if digest in look.seen:
+        return
+    look.seen.add(digest)
+    what = f"{where}: its layer {digest}"
+    answer = look.registry.ask("GET" if look.deep else "HEAD", f"/v2/{look.name}/blobs/{digest}", stream=True)
+    with answer:
+        if answer.status_code != requests.codes.ok:
+            yield f"{what}: {_missing(answer)}"
+            return
+        if look.deep:
+            size, found = _hashed(answer)
+        else:
+            size = int(answer.headers.get("Content-Length", -1))
+            found = answer.headers.get("Docker-Content-Digest", digest)
+    if size != promised["size"]:
+        yield f"{what} has {size} bytes, not {promised['size']}"
+    elif found != digest:
+        yield f"{what} is damaged: it is {found}"
+
+
+def _hashed(answer: requests.Response) -> tuple[int, str]:
+    """Size and digest of an answer, as it comes: a layer may be larger than the memory."""
+    size, digest = 0, hashlib.sha256()
+    try:
+        for piece in answer.iter_content(_PIECE):
+            size += len(piece)
+            digest.update(piece)
+    except requests.RequestException:  # it ended early; the size tells
+        pass
+    return size, f"sha256:{digest.hexdigest()}"
+
+
+def _differs(where: str, content: bytes, promised: Mapping[str, Any]) -> Iterator[str]:
+    found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    if len(content) != promised.get("size", len(content)):
+        yield f"{where} has {len(content)} bytes, not {promised['size']}"
+    elif found != promised.get("digest", found):
+        yield f"{where} is damaged: it is {found}"
+
+
+def _missing(answer: requests.Response) -> str:
+    if answer.status_code == requests.codes.not_found:
+        return "is missing"
+    return f"the registry answers {answer.status_code} {answer.reason}"
+
+
+def _platform(words: Mapping[str, Any]) -> str:
+    """`os/arch[/variant]` of an index's entry or of a configuration."""
+    variant = words.get("variant", "")
+    if words.get("architecture") == "arm64" and variant == "v8":  # the same as no variant
+        variant = ""
+    return "/".join(filter(None, (str(words.get("os")), str(words.get("architecture")), variant)))
