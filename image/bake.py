@@ -17,8 +17,10 @@ from image.platform import Platform
 from image.published import ANNOTATION, annotation
 from image.run import run
 
-# Named contexts of the Dockerfiles: `programs` holds PLATFORM/PROGRAM, `empty` nothing, `web_ui` what
-# pnpm built.
+# Named contexts of the Dockerfiles, each laid out as it is to lie in the image, below its root, for COPY gives the
+# folders that it copies their own times, and today's to those that it has to make:
+# `programs` holds PLATFORM/bin/PROGRAM, `web_ui` what pnpm built, `data` the empty folder for the program's data.
+_CONTEXTS = ("programs", "web_ui", "data")
 _TIMEOUT = 900
 
 
@@ -82,29 +84,34 @@ def _target(contents: Contents, registry: str, work: Path, push: bool) -> dict[s
     image = contents.image
     labels = recipe.labels(image)
     sizes = {platform: program.sizes for platform, program in contents.programs.items()}
-    said = {**labels, ANNOTATION: annotation(contents.pack, sizes)}
     return {
         "context": str(work / "folder"),
-        "contexts": {
-            "programs": str(work / "programs"),
-            "empty": str(work / "empty"),
-            **({"web_ui": str(contents.web_ui)} if contents.web_ui else {}),
-        },
+        "contexts": {name: str(work / name) for name in _CONTEXTS},
         "platforms": [str(platform) for platform in sorted(contents.programs)],
         "args": recipe.BUILD_ARGUMENTS,
         "tags": [image.reference(registry)],
         "labels": labels,
-        "annotations": [f"index:{key}={value}" for key, value in said.items()],
+        "annotations": [
+            *(f"index,manifest:{key}={value}" for key, value in labels.items()),
+            f"index:{ANNOTATION}={annotation(contents.pack, sizes)}",
+        ],
         "output": [f"{recipe.OUTPUT},push={str(push).lower()}"],
     }
 
 
 def _lay_out(contents: Contents, work: Path) -> None:
     """Put the programs where BuildKit's TARGETPLATFORM finds them, and a copy of the folder beside them."""
+    about = contents.image.about
     try:
-        (work / "empty").mkdir(parents=True)
+        for context in _CONTEXTS:
+            (work / context).mkdir(parents=True)
         for platform, program in contents.programs.items():
-            cache.link(program.file, work / "programs" / str(platform) / program.file.name)
+            cache.link(program.file, work / "programs" / str(platform) / "bin" / program.file.name)
+        if about.web_ui and contents.web_ui:
+            target = work / "web_ui" / about.web_ui.target
+            shutil.copytree(contents.web_ui, target, symlinks=True, copy_function=shutil.copyfile)
+        if about.data:
+            (work / "data" / about.data).mkdir(parents=True)
         for path in files(contents.image.folder):
             target = work / "folder" / path.relative_to(contents.image.folder)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from image.registry import NoAnswerError, Registry
 
 CONTAINER = "pishelf-registry"
 _BEFORE = "pishelf-registry-before"
-_PORT = "5000/tcp"  # in its own network; see Registry/etc/distribution/config.yml
+_PORT = "5000/tcp"  # in its own network; see Registry/root/etc/distribution/config.yml
 _ANSWERS_WITHIN = 30.0
 _STOPS_WITHIN = 10
 _BUILD_CACHE = 256 * 1024**2

@@ -69,6 +69,8 @@ class WebUi:
     """Where in the module pnpm's workspace is."""
     script: str
     output: str
+    target: str
+    """The folder of the image, below its root, that the files lie in."""
     pnpm: str
     pnpm_integrity: str
     """As npm's registry and lock files write it: sha512-…"""
@@ -88,6 +90,8 @@ class Description:
     debian: Debian | None = None
     web_ui: WebUi | None = None
     pack: bool = False
+    data: str = ""
+    """A folder of the image, below its root, that is empty and the program's own: a volume's beginning."""
 
 
 def go_version() -> str:
@@ -103,6 +107,12 @@ class Image:
     about: Description
     version: str
     """Upstream's, without a v."""
+    revision: str = ""
+    """Upstream's name of the source: the module's version in go.mod, which is a tag of upstream's repository.
+
+    Not the commit: the pins are the same on every machine, and only some module proxies tell it. Of a Debian
+    package upstream's version: Debian's own changes with each fix of security, and is in the SBOM.
+    """
     toolchain: str = field(default_factory=go_version)
     """The version of Go that compiles it."""
 
@@ -165,24 +175,31 @@ def read_image(folder: Path) -> Image:
         raise UserError(f"{file}: a program comes from one place", "either a table [go] or a table [debian]")
     if about.web_ui and not about.go:
         raise UserError(f"{file}: [web_ui] is built from a Go module's source", "add a table [go]")
-    version = _pinned(about.go, folder / "go.mod") if about.go else about.debian.version if about.debian else ""
+    version = _pinned(about.go, folder) if about.go else about.debian.version if about.debian else ""
     if not _VERSION.fullmatch(version):
         raise UserError(f"{file}: version {version!r} is not one", "e.g. 1.12.1")
-    return Image(folder.resolve(), about, version)
+    return Image(folder.resolve(), about, version, required(folder, about.go.module) if about.go else version)
 
 
-def _pinned(go: Go, file: Path) -> str:
-    """Upstream's version of the module that go.mod requires."""
+def required(folder: Path, module: str) -> str:
+    """The version of a module that a folder's go.mod requires, with its v; raises UserError."""
+    file = folder / "go.mod"
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}", "go mod init, then go get MODULE@VERSION") from error
-    found = re.search(rf"^\s*(?:require\s+)?{re.escape(go.module)}\s+v(\S+)", text, re.MULTILINE)
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+(v\S+)", text, re.MULTILINE)
     if not found:
-        raise UserError(f"{file} does not require {go.module}", f"go get {go.module}@VERSION")
-    numbers = re.fullmatch(go.version_numbers, found[1])
+        raise UserError(f"{file} does not require {module}", f"go get {module}@VERSION")
+    return found[1]
+
+
+def _pinned(go: Go, folder: Path) -> str:
+    """Upstream's version of the module that go.mod requires."""
+    pinned = required(folder, go.module)
+    numbers = re.fullmatch(f"v{go.version_numbers}", pinned)
     if not numbers:
-        raise UserError(f"{file}: version v{found[1]} of {go.module} does not match {go.version_numbers}")
+        raise UserError(f"{folder / 'go.mod'}: version {pinned} of {go.module} does not match {go.version_numbers}")
     return ".".join(str(int(number)) for number in numbers.groups())
 
 

@@ -53,13 +53,16 @@ def labels(image: Image) -> dict[str, str]:
         "org.opencontainers.image.title": about.name,
         "org.opencontainers.image.description": about.description,
         "org.opencontainers.image.version": image.version,
+        "org.opencontainers.image.revision": image.revision,
         "org.opencontainers.image.source": about.source,
         "org.opencontainers.image.licenses": about.licenses,
     }
 
 
-# So that the same files give the same layers: no time of today, no statement of who built them. (BuildKit's
-# rewrite-timestamp would do more; an engine always unpacks what it exports, and the two exclude each other.)
+# So that the same files give the same layers: no time of today, no statement of who built them. The rest is up to
+# `image.bake`, which lays the files out, and to the Dockerfiles, which copy to the root alone. (BuildKit's
+# rewrite-timestamp would do it, too, but an engine always unpacks what it exports, and the two exclude each other;
+# exported to the controller instead, each layer would go over a Pi's network twice more.)
 BUILD_ENVIRONMENT = {"SOURCE_DATE_EPOCH": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 # An index also where there is one platform alone.
 BUILD_ARGUMENTS = {"BUILDKIT_MULTI_PLATFORM": "1"}

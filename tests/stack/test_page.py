@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-WWW = Path(__file__).resolve().parents[2] / "Busybox" / "www"
+WWW = Path(__file__).resolve().parents[2] / "Busybox" / "root" / "www"
 PAGE = WWW / "cgi-bin" / "index.cgi"
 
 

@@ -13,7 +13,7 @@ from image.cluster import Cluster, Endpoint, Node
 from image.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMETHEUS = yaml.safe_load((ROOT / "Prometheus" / "prometheus.yml").read_text())
+PROMETHEUS = yaml.safe_load((ROOT / "Prometheus" / "root/etc/prometheus/prometheus.yml").read_text())
 SELF = (ROOT / "stack" / "configs" / "prometheus_self.yml").read_text()
 PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, Platform("linux", "arm64"), {"prometheus": "true"})
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1,), Path("/nowhere"))
