@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from image import cache, recipe
 from image.cluster import Cluster
@@ -21,6 +22,8 @@ from image.run import run
 # folders that it copies their own times, and today's to those that it has to make:
 # `programs` holds PLATFORM/bin/PROGRAM, `web_ui` what pnpm built, `data` the empty folder for the program's data.
 _CONTEXTS = ("programs", "web_ui", "data")
+INCOMING = "incoming"
+"""The tag of what was pushed and not looked at yet."""
 _TIMEOUT = 900
 
 
@@ -35,23 +38,38 @@ class Contents:
     web_ui: Path | None = None
 
 
-def bake(images: Iterable[Contents], cluster: Cluster, push: bool) -> None:
-    """Make the images in the store of the engine on the registry's node; with `push`, in the registry, too.
+def bake(images: Iterable[Contents], cluster: Cluster) -> None:
+    """Make the images in the store of the engine on the registry's node; raises UserError, as BuildKit says."""
+    _bake(tuple(images), cluster, push=False)
+
+
+def bake_and_push(images: Iterable[Contents], cluster: Cluster) -> dict[str, str]:
+    """Make the images, and send them to the registry under the tag INCOMING; their digests, by name.
+
+    Their own tags are for `image.push` to give: what has one is whole.
 
     Raises:
         UserError: with BuildKit's last words.
     """
     images = tuple(images)
+    told = _bake(images, cluster, push=True)
+    return {contents.image.name: str(told[_key(contents)]["containerimage.digest"]) for contents in images}
+
+
+def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[str, Any]:
+    """Run BuildKit; what it tells of each target."""
     # Always the same place for a cluster: BuildKit fetches only what differs from the time before.
     work = ROOT / ".build" / "bake" / cluster.name
     shutil.rmtree(work, ignore_errors=True)
     for contents in images:
         _lay_out(contents, work / contents.image.name)
+    told = work / "told.json"
     run(
         "buildx",
         "bake",
         "--progress=plain",
         f"--allow=fs.read={cache.folder()}",
+        f"--metadata-file={told}",
         "--file=-",
         cwd=ROOT,
         env={
@@ -65,6 +83,8 @@ def bake(images: Iterable[Contents], cluster: Cluster, push: bool) -> None:
         timeout=_TIMEOUT,
         log=ROOT / ".build" / "log" / "bake.log",
     )
+    found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+    return found
 
 
 def definition(images: Iterable[Contents], registry: str, work: Path, push: bool) -> dict[str, object]:
@@ -73,11 +93,13 @@ def definition(images: Iterable[Contents], registry: str, work: Path, push: bool
     Args:
         work: holds a folder for each image, as it was laid out.
     """
-    targets = {
-        contents.image.name.replace(".", "_"): _target(contents, registry, work / contents.image.name, push)
-        for contents in images
-    }
+    targets = {_key(contents): _target(contents, registry, work / contents.image.name, push) for contents in images}
     return {"group": {"default": {"targets": list(targets)}}, "target": targets}
+
+
+def _key(contents: Contents) -> str:
+    """An image's name as a target of bake's."""
+    return contents.image.name.replace(".", "_")
 
 
 def _target(contents: Contents, registry: str, work: Path, push: bool) -> dict[str, object]:
@@ -89,7 +111,7 @@ def _target(contents: Contents, registry: str, work: Path, push: bool) -> dict[s
         "contexts": {name: str(work / name) for name in _CONTEXTS},
         "platforms": [str(platform) for platform in sorted(contents.programs)],
         "args": recipe.BUILD_ARGUMENTS,
-        "tags": [image.reference(registry)],
+        "tags": [f"{registry}/{image.name}:{INCOMING}" if push else image.reference(registry)],
         "labels": labels,
         "annotations": [
             *(f"index,manifest:{key}={value}" for key, value in labels.items()),

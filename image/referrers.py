@@ -1,10 +1,36 @@
-"""What is said of an image beside it in the registry; source: OCI distribution specification, referrers."""
+"""What is said of an image beside it in the registry; source: OCI distribution specification, referrers.
+
+A manifest with a `subject` refers to the subject's manifest. A registry with the referrers API lists it; for
+one without, whoever pushes it lists it himself, in an index with a tag that is made of the subject's digest.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import requests
+
+from image.errors import UserError
+from image.registry import INDEX, Registry
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_EMPTY = b"{}"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _FALLBACK = re.compile(r"([a-z0-9]+)-([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The manifest that something is said of, as the registry holds it."""
+
+    digest: str
+    size: int
+    media_type: str = INDEX
 
 
 def fallback_tag(digest: str) -> str:
@@ -20,3 +46,99 @@ def subject(tag: str) -> str | None:
     """The digest of the manifest whose referrers a tag lists; None for any other tag."""
     found = _FALLBACK.fullmatch(tag)
     return f"{found[1]}:{found[2]}" if found else None
+
+
+def attach(registry: Registry, name: str, to: Subject, kind: str, content: bytes) -> str:
+    """Say something of a manifest, in the place of what was said of that kind; the referrer's digest.
+
+    Args:
+        kind: the content's media type.
+
+    Raises:
+        UserError: the registry does not take it or does not answer.
+    """
+    for blob in (content, _EMPTY):
+        _put_blob(registry, name, blob)
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": kind,
+            "config": _descriptor(_EMPTY_TYPE, _EMPTY),
+            "layers": [_descriptor(kind, content)],
+            "subject": {"mediaType": to.media_type, "digest": to.digest, "size": to.size},
+        }
+    )
+    entry = {**_descriptor(MANIFEST, manifest), "artifactType": kind}
+    answer = put_manifest(registry, name, entry["digest"], manifest, MANIFEST)
+    if "OCI-Subject" not in answer.headers:  # the registry has no referrers API
+        others = [one for one in _listed(registry, name, to.digest) if one.get("artifactType") != kind]
+        index = _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, entry]})
+        put_manifest(registry, name, fallback_tag(to.digest), index, INDEX)
+    return str(entry["digest"])
+
+
+def find(registry: Registry, name: str, digest: str, kind: str) -> bytes | None:
+    """What of a kind is said of a manifest, or None.
+
+    Raises:
+        UserError: what the registry holds is damaged, or it does not answer.
+    """
+    for entry in _listed(registry, name, digest):
+        if entry.get("artifactType") == kind:
+            manifest = json.loads(_get(registry, name, "manifests", entry["digest"]))
+            return _get(registry, name, "blobs", manifest["layers"][0]["digest"])
+    return None
+
+
+def put_manifest(registry: Registry, name: str, reference: str, content: bytes, kind: str) -> requests.Response:
+    """Write a manifest or an index under a tag or its digest; raises UserError."""
+    answer = registry.ask("PUT", f"/v2/{name}/manifests/{reference}", {"Content-Type": kind}, content)
+    if answer.status_code != requests.codes.created:
+        raise UserError(f"the registry does not take {name}:{reference}: {answer.status_code} {answer.text[:200]}")
+    return answer
+
+
+def _listed(registry: Registry, name: str, digest: str) -> list[dict[str, Any]]:
+    """The descriptors of what refers to a manifest; the API knows, or else the tag."""
+    for place in (f"referrers/{digest}", f"manifests/{fallback_tag(digest)}"):
+        answer = registry.ask("GET", f"/v2/{name}/{place}", {"Accept": INDEX})
+        if answer.status_code == requests.codes.ok:
+            return list(answer.json().get("manifests") or [])
+    return []
+
+
+def _put_blob(registry: Registry, name: str, content: bytes) -> None:
+    """Write a small blob, unless it is there."""
+    digest = _digest(content)
+    if registry.ask("HEAD", f"/v2/{name}/blobs/{digest}").status_code == requests.codes.ok:
+        return
+    begun = registry.ask("POST", f"/v2/{name}/blobs/uploads/")
+    place = begun.headers.get("Location", "")
+    joint = "&" if "?" in place else "?"
+    ended = (
+        registry.ask("PUT", f"{place}{joint}digest={digest}", {"Content-Type": "application/octet-stream"}, content)
+        if place
+        else begun
+    )
+    if ended.status_code != requests.codes.created:
+        raise UserError(f"the registry does not take a blob of {name}: {ended.status_code} {ended.text[:200]}")
+
+
+def _get(registry: Registry, name: str, what: str, digest: str) -> bytes:
+    answer = registry.ask("GET", f"/v2/{name}/{what}/{digest}", {"Accept": f"{MANIFEST}, */*"})
+    if answer.status_code != requests.codes.ok or _digest(answer.content) != digest:
+        raise UserError(f"{name}@{digest} is damaged or missing in the registry", "python -m image verify")
+    return answer.content
+
+
+def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
+    return {"mediaType": kind, "digest": _digest(content), "size": len(content)}
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

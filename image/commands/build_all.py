@@ -24,7 +24,7 @@ def command(
     wanted = tuple(Platform.parse(text) for text in platforms)
     images = plan.read(names)
     swarm = cluster.read(chosen.context, chosen.credentials)
-    what = plan.Plan(images, wanted or tuple(sorted({*swarm.platforms, Platform("linux", "arm64")})), pack=not no_upx)
+    what = plan.Plan(images, wanted or build.default_platforms(swarm), pack=not no_upx)
     at_once = jobs or build.default_jobs()
     todo = build.status(swarm, what)
     if todo.nothing_to_do:

@@ -20,7 +20,7 @@ ARM64, ARMV7, AMD64 = map(Platform.parse, ("linux/arm64", "linux/arm/v7", "linux
 
 def image(name: str = "hello", packing: bool = True) -> Image:
     about = Description(name, name, "Says hello", "https://example.org", "Apache-2.0", Starts((), ""), pack=packing)
-    return Image(Path(__file__).parent, about, "1.2.3")
+    return Image(Path(__file__).parent, about, "1.2.3", "v1.2.3")
 
 
 def there(platforms: set[Platform], packed: bool = True) -> Published:
@@ -63,11 +63,12 @@ def test_buildkit_is_told_all_that_it_needs() -> None:
     assert isinstance(target, dict)
     hello = target["hello"]
     assert hello["platforms"] == ["linux/arm/v7", "linux/arm64"]
-    assert hello["tags"] == [image().reference("pi:5000")]
+    assert hello["tags"] == ["pi:5000/hello:incoming"], "its own tag is for what was looked at"
     assert hello["output"] == ["type=image,oci-mediatypes=true,push=true"]
     assert hello["labels"]["org.opencontainers.image.version"] == "1.2.3"
     assert hello["labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert hello["contexts"] == {"programs": "/layout/hello/programs", "empty": "/layout/hello/empty"}
+    assert hello["contexts"]["programs"] == "/layout/hello/programs"
+    assert "index,manifest:org.opencontainers.image.revision=v1.2.3" in hello["annotations"]
 
 
 def test_the_table_shows_both_sizes_and_ends_with_the_references() -> None:
@@ -86,3 +87,10 @@ def test_every_image_is_made_from_scratch(file: Path) -> None:
     words = [line.split() for line in file.read_text().splitlines()]
     assert [line[1] for line in words if line[:1] == ["FROM"]] == ["scratch"]
     assert not [line for line in words if line[:1] == ["RUN"]], "nothing of a foreign machine runs"
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("*/Dockerfile")), ids=lambda file: file.parent.name)
+def test_every_image_is_copied_to_its_root_as_it_was_laid_out(file: Path) -> None:
+    """A folder that BuildKit has to make gets today's time, and the image another digest each day."""
+    words = [line.split() for line in file.read_text().splitlines()]
+    assert {line[-1] for line in words if line[:1] in (["COPY"], ["ADD"])} == {"/"}

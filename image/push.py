@@ -1,0 +1,58 @@
+"""What BuildKit pushed gets its tag: when it is whole, and its SBOM is with it.
+
+So an image that has its tag needs no second look by any later run, whenever this one ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import requests
+
+from image import published, referrers, sbom
+from image.bake import INCOMING, Contents
+from image.errors import UserError
+from image.published import Published
+from image.registry import INDEX, Registry
+from image.verified import verify
+
+
+def publish(registry: Registry, images: Iterable[Contents], digests: Mapping[str, str]) -> dict[str, Published]:
+    """Look at each image in the registry, put its SBOM beside it and give it its tag; what the registry has then.
+
+    Args:
+        digests: the images' indexes, by name, as they were pushed.
+
+    Raises:
+        UserError: an image is not as it should be, with all that is wrong; or the registry does not answer.
+    """
+    images = tuple(images)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        # To the end of all, for each result that is there is one less for the next run.
+        list(pool.map(lambda contents: _publish(registry, contents, digests[contents.image.name]), images))
+    return published.ask(registry, [contents.image for contents in images])
+
+
+def _publish(registry: Registry, contents: Contents, digest: str) -> None:
+    image = contents.image
+    wrong = [*verify(registry, image.name, digest), *_lacking(registry, contents, digest)]
+    if wrong:
+        raise UserError("\n".join(("the registry does not hold what was pushed:", *wrong)), "build-all again")
+    index = registry.ask("GET", f"/v2/{image.name}/manifests/{digest}", {"Accept": INDEX}).content
+    subject = referrers.Subject(digest, len(index))
+    referrers.attach(registry, image.name, subject, sbom.MEDIA_TYPE, sbom.of(contents))
+    referrers.put_manifest(registry, image.name, image.tag, index, INDEX)
+    answer = registry.ask("DELETE", f"/v2/{image.name}/manifests/{INCOMING}")
+    if answer.status_code not in (requests.codes.accepted, requests.codes.not_found):
+        raise UserError(f"the registry does not remove {image.name}:{INCOMING}: {answer.status_code}")
+
+
+def _lacking(registry: Registry, contents: Contents, digest: str) -> list[str]:
+    """Platforms that were built and are not in the index, or the other way round."""
+    index = registry.index(contents.image.name, digest)
+    has = index.platforms if index else frozenset()
+    return [
+        f"{contents.image.name}@{digest}: {platform} is in one and not in the other"
+        for platform in sorted(has ^ set(contents.programs))
+    ]
