@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,10 +20,11 @@ from image.platform import Platform
 from image.published import ANNOTATION, annotation
 from image.run import run
 
-# Named contexts of the Dockerfiles, each laid out as it is to lie in the image, below its root, for COPY gives the
-# folders that it copies their own times, and today's to those that it has to make:
+# What Dockerfiles copy from, each laid out as it is to lie in the image, below its root; for COPY gives the folders
+# that it copies their own times, and today's to those that it has to make:
 # `programs` holds PLATFORM/bin/PROGRAM, `web_ui` what pnpm built, `data` the empty folder for the program's data.
 _CONTEXTS = ("programs", "web_ui", "data")
+_FOLDER = "folder"
 INCOMING = "incoming"
 """The tag of what was pushed and not looked at yet."""
 _TIMEOUT = 900
@@ -36,6 +39,23 @@ class Contents:
     pack: bool
     """Whether packing was asked for."""
     web_ui: Path | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An image's contexts on the disk.
+
+    BuildKit keeps what it was sent, by the name of the folder that it came from, and is sent what changed: a file of
+    another size or time. All files have one time here, so a change of the same size would not arrive; and a folder
+    in which a file arrives gets today's time. So each folder is named after what lies in it, and arrives whole.
+    """
+
+    tree: Path
+    fingerprint: str
+
+    def context(self, name: str) -> Path:
+        """The folder of a context."""
+        return self.tree / f"{name}-{self.fingerprint}"
 
 
 def bake(images: Iterable[Contents], cluster: Cluster) -> None:
@@ -58,11 +78,9 @@ def bake_and_push(images: Iterable[Contents], cluster: Cluster) -> dict[str, str
 
 def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[str, Any]:
     """Run BuildKit; what it tells of each target."""
-    # Always the same place for a cluster: BuildKit fetches only what differs from the time before.
     work = ROOT / ".build" / "bake" / cluster.name
     shutil.rmtree(work, ignore_errors=True)
-    for contents in images:
-        _lay_out(contents, work / contents.image.name)
+    layouts = [_lay_out(contents, work / contents.image.name) for contents in images]
     told = work / "told.json"
     run(
         "buildx",
@@ -79,7 +97,7 @@ def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[st
             "BUILDX_CONFIG": str(ROOT / ".build" / "buildx"),
             "BUILDX_BUILDER": "",  # whatever builder this user has chosen is for something else
         },
-        text=json.dumps(definition(images, cluster.registry, work, push)),
+        text=json.dumps(definition(zip(images, layouts, strict=True), cluster.registry, push)),
         timeout=_TIMEOUT,
         log=ROOT / ".build" / "log" / "bake.log",
     )
@@ -87,13 +105,9 @@ def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[st
     return found
 
 
-def definition(images: Iterable[Contents], registry: str, work: Path, push: bool) -> dict[str, object]:
-    """What buildx is told; source: Docker's Bake file reference.
-
-    Args:
-        work: holds a folder for each image, as it was laid out.
-    """
-    targets = {_key(contents): _target(contents, registry, work / contents.image.name, push) for contents in images}
+def definition(images: Iterable[tuple[Contents, Layout]], registry: str, push: bool) -> dict[str, object]:
+    """What buildx is told; source: Docker's Bake file reference."""
+    targets = {_key(contents): _target(contents, layout, registry, push) for contents, layout in images}
     return {"group": {"default": {"targets": list(targets)}}, "target": targets}
 
 
@@ -102,13 +116,13 @@ def _key(contents: Contents) -> str:
     return contents.image.name.replace(".", "_")
 
 
-def _target(contents: Contents, registry: str, work: Path, push: bool) -> dict[str, object]:
+def _target(contents: Contents, layout: Layout, registry: str, push: bool) -> dict[str, object]:
     image = contents.image
     labels = recipe.labels(image)
     sizes = {platform: program.sizes for platform, program in contents.programs.items()}
     return {
-        "context": str(work / "folder"),
-        "contexts": {name: str(work / name) for name in _CONTEXTS},
+        "context": str(layout.context(_FOLDER)),
+        "contexts": {name: str(layout.context(name)) for name in _CONTEXTS},
         "platforms": [str(platform) for platform in sorted(contents.programs)],
         "args": recipe.BUILD_ARGUMENTS,
         "tags": [f"{registry}/{image.name}:{INCOMING}" if push else image.reference(registry)],
@@ -121,23 +135,42 @@ def _target(contents: Contents, registry: str, work: Path, push: bool) -> dict[s
     }
 
 
-def _lay_out(contents: Contents, work: Path) -> None:
+def _lay_out(contents: Contents, tree: Path) -> Layout:
     """Put the programs where BuildKit's TARGETPLATFORM finds them, and a copy of the folder beside them."""
     about = contents.image.about
     try:
         for context in _CONTEXTS:
-            (work / context).mkdir(parents=True)
+            (tree / context).mkdir(parents=True)
         for platform, program in contents.programs.items():
-            cache.link(program.file, work / "programs" / str(platform) / "bin" / program.file.name)
+            cache.link(program.file, tree / "programs" / str(platform) / "bin" / program.file.name)
         if about.web_ui and contents.web_ui:
-            target = work / "web_ui" / about.web_ui.target
-            shutil.copytree(contents.web_ui, target, symlinks=True, copy_function=shutil.copyfile)
+            shutil.copytree(contents.web_ui, tree / "web_ui" / about.web_ui.target, symlinks=True)
         if about.data:
-            (work / "data" / about.data).mkdir(parents=True)
+            (tree / "data" / about.data).mkdir(parents=True)
         for path in files(contents.image.folder):
-            target = work / "folder" / path.relative_to(contents.image.folder)
+            target = tree / _FOLDER / path.relative_to(contents.image.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target, follow_symlinks=False)
-        cache.settle(work)
+        cache.settle(tree)
+        layout = Layout(tree, fingerprint(tree))
+        for context in (*_CONTEXTS, _FOLDER):
+            (tree / context).rename(layout.context(context))
     except OSError as error:
-        raise UserError(f"cannot write {work}: {error.strerror}", "df -h") from error
+        raise UserError(f"cannot write {tree}: {error.strerror}", "df -h") from error
+    return layout
+
+
+def fingerprint(tree: Path) -> str:
+    """Twelve digits that change with any file below a folder: its name, whether it is a program, its content."""
+    digest = hashlib.sha256()
+    for path in sorted(tree.rglob("*")):
+        if path.is_symlink():
+            content = os.fsencode(path.readlink())
+        elif path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        else:
+            content = b""
+        for part in (os.fsencode(path.relative_to(tree)), oct(path.lstat().st_mode).encode(), content):
+            digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()[:12]

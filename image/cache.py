@@ -81,29 +81,14 @@ def link(source: Path, target: Path) -> None:
 
 
 def settle(tree: Path) -> None:
-    """Give all files the same second, and modes that do not depend on this user's umask.
+    """Give all files the same time, and modes that do not depend on this user's umask.
 
-    So that layers made of them are the same wherever and whenever they are made: a layer knows whole
-    seconds. The rest of the second follows from the content: BuildKit, and whatever else compares files by
-    size and time alone, must not take a file for the one that it had before.
+    So that layers made of them are the same wherever and whenever they are made.
     """
     for path in (*tree.rglob("*"), tree):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        nanoseconds = _fingerprint(path) % 10**9
-        os.utime(path, ns=(nanoseconds, nanoseconds), follow_symlinks=False)
-
-
-def _fingerprint(path: Path) -> int:
-    """A number that differs where the content does; 0 for all folders."""
-    if path.is_symlink():
-        digest = hashlib.sha256(os.fsencode(path.readlink()))
-    elif path.is_dir():
-        return 0
-    else:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-    return int.from_bytes(digest.digest()[:8])
+        os.utime(path, (0, 0), follow_symlinks=False)
 
 
 def _key(parts: object) -> str:

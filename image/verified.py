@@ -46,7 +46,7 @@ def verify(registry: Registry, name: str, reference: str, deep: bool = False) ->
 
     Args:
         reference: a tag or a digest, of an index or of a single manifest.
-        deep: read and hash every layer, too, piece by piece; without it the registry is asked for its size.
+        deep: read and hash every layer, too, piece by piece; without it its last byte is read, and its size.
 
     Raises:
         UserError: the registry refuses the password.
@@ -101,16 +101,17 @@ def _blob(look: _Look, where: str, promised: Mapping[str, Any]) -> Iterator[str]
         return
     look.seen.add(digest)
     what = f"{where}: its layer {digest}"
-    answer = look.registry.ask("GET" if look.deep else "HEAD", f"/v2/{look.name}/blobs/{digest}", stream=True)
-    with answer:
-        if answer.status_code != requests.codes.ok:
+    # Its last byte, for HEAD is answered from the registry's memory, also of a file that is gone.
+    headers = {} if look.deep else {"Range": "bytes=-1"}
+    with look.registry.ask("GET", f"/v2/{look.name}/blobs/{digest}", headers, stream=True) as answer:
+        if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
             yield f"{what}: {_missing(answer)}"
             return
-        if look.deep:
-            size, found = _hashed(answer)
-        else:
-            size = int(answer.headers.get("Content-Length", -1))
-            found = answer.headers.get("Docker-Content-Digest", digest)
+        try:
+            size, found = _hashed(answer) if look.deep else (_size(answer), digest)
+        except requests.RequestException:
+            yield f"{what}: the registry begins to send it, and does not go on"
+            return
     if size != promised["size"]:
         yield f"{what} has {size} bytes, not {promised['size']}"
     elif found != digest:
@@ -120,13 +121,17 @@ def _blob(look: _Look, where: str, promised: Mapping[str, Any]) -> Iterator[str]
 def _hashed(answer: requests.Response) -> tuple[int, str]:
     """Size and digest of an answer, as it comes: a layer may be larger than the memory."""
     size, digest = 0, hashlib.sha256()
-    try:
-        for piece in answer.iter_content(_PIECE):
-            size += len(piece)
-            digest.update(piece)
-    except requests.RequestException:  # it ended early; the size tells
-        pass
+    for piece in answer.iter_content(_PIECE):
+        size += len(piece)
+        digest.update(piece)
     return size, f"sha256:{digest.hexdigest()}"
+
+
+def _size(answer: requests.Response) -> int:
+    """The size of what an answer has a part of, or all; a byte of it is read."""
+    next(answer.iter_content(1), b"")
+    whole = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
+    return int(whole) if whole.isdecimal() else -1
 
 
 def _differs(where: str, content: bytes, promised: Mapping[str, Any]) -> Iterator[str]:

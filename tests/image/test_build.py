@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from image import bake, build
-from image.bake import Contents
+from image.bake import Contents, Layout
 from image.build import Status
 from image.pack import Program, Sizes
 from image.plan import ROOT, Description, Image, Plan, Starts
@@ -58,7 +58,8 @@ def test_with_the_registry_to_be_started_there_is_something_to_do() -> None:
 
 def test_buildkit_is_told_all_that_it_needs() -> None:
     programs = {ARMV7: Program(Path("a"), Sizes(9, 3)), ARM64: Program(Path("b"), Sizes(9))}
-    told = bake.definition([Contents(image(), programs, pack=True)], "pi:5000", Path("/layout"), push=True)
+    layout = Layout(Path("/layout"), "0123")
+    told = bake.definition([(Contents(image(), programs, pack=True), layout)], "pi:5000", push=True)
     target = told["target"]
     assert isinstance(target, dict)
     hello = target["hello"]
@@ -67,7 +68,7 @@ def test_buildkit_is_told_all_that_it_needs() -> None:
     assert hello["output"] == ["type=image,oci-mediatypes=true,push=true"]
     assert hello["labels"]["org.opencontainers.image.version"] == "1.2.3"
     assert hello["labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert hello["contexts"]["programs"] == "/layout/hello/programs"
+    assert hello["contexts"]["programs"] == "/layout/programs-0123"
     assert "index,manifest:org.opencontainers.image.revision=v1.2.3" in hello["annotations"]
 
 
