@@ -80,7 +80,7 @@ def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[st
     """Run BuildKit; what it tells of each target."""
     work = ROOT / ".build" / "bake" / cluster.name
     shutil.rmtree(work, ignore_errors=True)
-    layouts = [_lay_out(contents, work / contents.image.name) for contents in images]
+    layouts = [lay_out(contents, work / contents.image.name) for contents in images]
     told = work / "told.json"
     run(
         "buildx",
@@ -135,7 +135,7 @@ def _target(contents: Contents, layout: Layout, registry: str, push: bool) -> di
     }
 
 
-def _lay_out(contents: Contents, tree: Path) -> Layout:
+def lay_out(contents: Contents, tree: Path) -> Layout:
     """Put the programs where BuildKit's TARGETPLATFORM finds them, and a copy of the folder beside them."""
     about = contents.image.about
     try:

@@ -13,27 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, Lab, command
+from tests.image.lab_registry import INDEX, curl, login
 
-INDEX = "application/vnd.oci.image.index.v1+json"
 NAMES = ("busybox", "node_exporter", "prometheus", "registry")
-
-
-def login(lab: Lab) -> tuple[str, str]:
-    """The registry's address, and `user:password`."""
-    address = f"{lab.address('pi1')}:5000"
-    auth = json.loads((lab.folder / "config.json").read_text())["auths"][address]["auth"]
-    return address, base64.b64decode(auth).decode()
-
-
-def curl(lab: Lab, path: str, *argv: str) -> str:
-    """Ask the registry as any program on the network could; the password goes through a file descriptor."""
-    address, secret = login(lab)
-    done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--max-time", "20", "--cacert", lab.folder / "ca.pem", "--config", "-",
-         *argv, f"https://{address}{path}"],
-        input=f'user = "{secret}"\n', capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    return done.stdout + done.stderr
 
 
 def tags(lab: Lab, name: str) -> list[str]:
