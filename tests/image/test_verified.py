@@ -72,7 +72,7 @@ def test_a_layer_that_is_not_as_it_was_is_found(images: Lab, script: str, deep: 
 
 def test_a_configuration_that_was_changed_is_found(images: Lab) -> None:
     at, found = parts(images)
-    with damaged(images, found["config"]["digest"], "sed -i s/linux/xunil/ $f"):
+    with damaged(images, found["config"]["digest"], "sed -i s/linux/xunil/g $f"):
         wrong = verify(registry(images), "busybox", tag("busybox"))
     assert [re.search("configuration sha256:.* is damaged", line) is not None for line in wrong] == [True, False], wrong
     assert "its configuration says xunil/" in wrong[1]
