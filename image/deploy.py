@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,25 @@ import docker
 import jinja2
 import requests
 
-from image import mirror, table, watch
+from image import difference, dry_run, history, mirrors, published, table, watch
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
+from image.difference import Change
 from image.errors import UserError
+from image.history import Revision
 from image.published import Published
+from image.registry import Registry
+from image.rollout import NAMESPACE_LABEL, STACK, Rollout, object_name, tell
 from image.run import run
 
-STACK = "shelf"
 FOLDER = Path(__file__).resolve().parent.parent / "stack"
 TEMPLATE = FOLDER / "stack.yml.j2"
-
-# `docker stack deploy` only tells the manager; what takes long is watched afterwards.
-_TELLING = 120
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the owner chooses, in `stack/settings.toml`."""
 
+    keep_revisions: int
     retention_time: str
     retention_size: str
     web_replicas: int
@@ -45,35 +46,38 @@ class Config:
 
     key: str
     name: str
-    file: Path
+    file: str
+    """Relative to the compose file."""
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a deploy did."""
 
-    changed: tuple[str, ...]
-    """Services that are new or different."""
-    removed: tuple[str, ...]
-    restored: bool
-    """Nothing was to be changed, but not all ran at first."""
+    changes: tuple[Change, ...]
+    waited: bool
+    """Not all ran at first, or not as it should."""
+    revision: int
+    new: bool
+    """Whether the revision is one that the history had not."""
     progress: tuple[watch.Progress, ...]
 
     def __str__(self) -> str:
-        parts = [
-            f"{word} {', '.join(names)}"
-            for word, names in (("deployed", self.changed), ("removed", self.removed))
-            if names
-        ]
+        removed = dict.fromkeys(change.service for change in self.changes if change.removes)
+        deployed = dict.fromkeys(change.service for change in self.changes if not change.removes)
+        words = (("deployed", deployed), ("removed", removed))
+        parts = [f"{word} {', '.join(names)}" for word, names in words if names]
         if not parts:
-            parts.append("nothing changed, waited until all ran" if self.restored else "nothing to do")
-        return f"stack {STACK}: {', '.join(parts)}; {', '.join(map(str, self.progress))}"
+            parts.append("nothing changed, waited until all ran" if self.waited else "nothing to do")
+        revision = f"{'new revision' if self.new else 'revision'} {self.revision}"
+        return f"stack {STACK}: {', '.join(parts)}; {', '.join(map(str, self.progress))}; {revision}"
 
 
 def settings(file: Path = FOLDER / "settings.toml") -> Settings:
     """Read the owner's settings; raises UserError for a key that is unknown, missing or of the wrong kind."""
     chosen = table.read(Settings, file)
-    for key in ("web_replicas", "web_port", "prometheus_port"):
+    for key in ("keep_revisions", "web_replicas", "web_port", "prometheus_port"):
         value = getattr(chosen, key)
         if value < 1 or ("port" in key and value > 65535):
             raise UserError(f"{file}: {key} = {value} is out of range")
@@ -90,7 +94,7 @@ def variables(cluster: Cluster, images: Mapping[str, str], chosen: Settings) -> 
     return {
         "cluster": cluster.name,
         "images": dict(images),
-        "mirrors": mirror.references(cluster),
+        "mirrors": mirrors.references(cluster),
         "settings": asdict(chosen),
         "configs": configs(),
         # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.
@@ -133,8 +137,8 @@ def configs(folder: Path = FOLDER / "configs") -> tuple[Config, ...]:
     """The files that the stack hands out as swarm configs, by their content."""
     files = sorted(file for file in folder.iterdir() if file.is_file())
     return tuple(
-        Config(file.stem, f"{STACK}_{file.stem}_{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}", file)
-        for file in files
+        Config(file.stem, object_name(file.stem, data), f"{folder.name}/{file.name}", data)
+        for file, data in ((file, file.read_bytes()) for file in files)
     )
 
 
@@ -159,9 +163,12 @@ def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
         ) from error
 
 
-def compose(cluster: Cluster, images: Iterable[Published]) -> str:
-    """The compose file for a swarm; raises UserError where something that it needs is not there."""
-    return render(variables(cluster, {image.name: image.reference for image in images}, settings()))
+def compose(cluster: Cluster, images: Iterable[Published]) -> Rollout:
+    """The stack for a swarm, from the clone; raises UserError where something that it needs is not there."""
+    images = tuple(images)
+    text = render(variables(cluster, {image.name: image.reference for image in images}, settings()))
+    files = {config.file: config.data for config in configs()}
+    return Rollout(text, files, {image.reference: image.tag for image in images})
 
 
 def _line_of(error: BaseException, template: Path) -> int | str:
@@ -172,54 +179,154 @@ def _line_of(error: BaseException, template: Path) -> int | str:
 
 def deploy(
     cluster: Cluster,
-    images: Iterable[Published],
+    rollout: Rollout,
     timeout: float,
     show: Callable[[tuple[watch.Progress, ...]], None],
+    note: str = "",
 ) -> Outcome:
-    """Make the swarm run the stack, and see to it that it does.
+    """Make the swarm run a stack, see to it that it does, and have it remembered as a revision.
 
-    The manager is told every time, also if nothing seems to differ: that is quick, and repairs what
-    somebody changed or removed by hand. What it changed is seen from the services before and after.
+    The manager is told where what runs differs from what is wanted, also if somebody changed it by hand. A
+    rollout that fails stays in the history, as one that failed.
 
     Args:
         timeout: seconds until all must run.
         show: is told how far each service is.
+        note: what the history says of a new revision.
 
     Raises:
-        UserError: the template, the swarm or an image is not as needed (nothing is changed then), or
-            the stack does not converge.
+        UserError: docker or the swarm refuses the stack (nothing is changed then), or it does not converge.
     """
-    text = compose(cluster, images)
-    try:
-        with closing(cluster.endpoint.client()) as client:
-            before = watch.read(client, STACK)
-            _tell(cluster, text)
-            after = watch.read(client, STACK)
-            late = not watch.converged(watch.judge(after))
-            if late or before.specs != after.specs:
-                watch.watch(client, STACK, {task.id for task in before.tasks}, timeout, show, cluster.docker)
-            return _outcome(before, after, late, watch.judge(watch.read(client, STACK)))
-    except (docker.errors.DockerException, requests.RequestException) as error:
+    with _manager(cluster) as client:
+        plan = _plan(cluster, rollout, client)
+        revision = plan.revision or history.write(client, history.begun(plan.revisions, rollout, note))
+        try:
+            progress = _roll_out(cluster, rollout, client, plan, timeout, show)
+        except UserError:
+            if not revision.good:
+                history.settle(client, revision, "failed")
+            raise
+        if not revision.good:
+            history.settle(client, revision, "good")
+        return Outcome(plan.changes, plan.late, revision.number, plan.revision is None, progress)
+
+
+def changes(cluster: Cluster, rollout: Rollout) -> tuple[Change, ...]:
+    """What a deploy would change in the services that run; raises UserError."""
+    with _manager(cluster) as client:
+        return _plan(cluster, rollout, client).changes
+
+
+def revisions(cluster: Cluster) -> tuple[Revision, ...]:
+    """All that the swarm remembers, the oldest first; raises UserError."""
+    with _manager(cluster) as client:
+        return history.read(client)
+
+
+def rollback(
+    cluster: Cluster, number: int | None, timeout: float, show: Callable[[tuple[watch.Progress, ...]], None]
+) -> Outcome:
+    """Go back to a revision, by default the good one before the last; all comes from the swarm.
+
+    Raises:
+        UserError: there is no such revision, the registry has lost an image of it, or as `deploy` does.
+    """
+    with _manager(cluster) as client:
+        revision = history.wanted(history.read(client), number)
+    if missing := published.missing(Registry.of(cluster), history.references([revision])):
         raise UserError(
-            f"the manager of {cluster.name} at {cluster.endpoint.host} stopped answering: {error}",
-            f"{cluster.docker} node ls; then deploy again",
-        ) from error
+            f"revision {revision.number} needs what the registry at {cluster.registry} no longer has: "
+            + ", ".join(missing),
+            "another revision: python -m image history",
+        )
+    return deploy(cluster, revision.rollout, timeout, show, f"rollback to {revision.number}")
 
 
-def _tell(cluster: Cluster, text: str) -> None:
-    run(
-        *("docker", "stack", "deploy", "--prune", "--with-registry-auth"),
-        # The references are digests: there is nothing to look up.
-        *("--resolve-image", "never", "--compose-file", "-", STACK),
-        env=cluster.environment,
-        text=text,
-        timeout=_TELLING,
+def prune(cluster: Cluster, keep: int) -> tuple[str, ...]:
+    """Forget all but the newest revisions, and the configs and secrets that nothing needs any more.
+
+    Returns:
+        The names of what was removed.
+
+    Raises:
+        UserError: the manager stopped answering.
+    """
+    with _manager(cluster) as client:
+        return history.prune(client, keep)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is, and what is to be done."""
+
+    revisions: tuple[Revision, ...]
+    revision: Revision | None
+    """The one that there is of this very stack, where it is the last."""
+    before: watch.Snapshot
+    changes: tuple[Change, ...]
+    stale: tuple[str, ...]
+    """Services whose image somebody changed by hand."""
+
+    @property
+    def late(self) -> bool:
+        """Whether something has to be waited for."""
+        return bool(self.changes) or not watch.converged(watch.judge(self.before))
+
+
+def _plan(cluster: Cluster, rollout: Rollout, client: docker.DockerClient) -> _Plan:
+    """Ask all at once."""
+    ours = {"label": f"{NAMESPACE_LABEL}={STACK}"}
+    with ThreadPoolExecutor(max_workers=5) as pool:
+        foretold = pool.submit(dry_run.foretell, rollout, cluster, client)
+        past = pool.submit(history.read, client)
+        snapshot = pool.submit(watch.read, client, STACK)
+        services = pool.submit(client.api.services, filters=ours)
+        networks = pool.submit(client.api.networks)
+        running = {attrs["Spec"]["Name"].removeprefix(f"{STACK}_"): attrs["Spec"] for attrs in services.result()}
+        names = {network["Id"]: network["Name"] for network in networks.result()}
+        wanted = foretold.result()
+        revisions = past.result()
+        last = revisions[-1] if revisions and revisions[-1].rollout == rollout else None
+        stale = tuple(name for name, spec in running.items() if name in wanted and _stale(spec, wanted[name]))
+        return _Plan(revisions, last, snapshot.result(), difference.compare(running, wanted, names), stale)
+
+
+def _stale(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    image = wanted["TaskTemplate"]["ContainerSpec"]["Image"]
+    return bool(
+        running["Labels"].get(dry_run.IMAGE_LABEL) == image
+        and running["TaskTemplate"]["ContainerSpec"]["Image"] != image
     )
 
 
-def _outcome(
-    before: watch.Snapshot, after: watch.Snapshot, late: bool, progress: tuple[watch.Progress, ...]
-) -> Outcome:
-    changed = tuple(name for name, spec in after.specs.items() if before.specs.get(name) != spec)
-    removed = tuple(name for name in before.specs if name not in after.specs)
-    return Outcome(changed, removed, late and not changed and not removed, progress)
+def _roll_out(
+    cluster: Cluster,
+    rollout: Rollout,
+    client: docker.DockerClient,
+    plan: _Plan,
+    timeout: float,
+    show: Callable[[tuple[watch.Progress, ...]], None],
+) -> tuple[watch.Progress, ...]:
+    if plan.late:
+        for name in plan.stale:
+            # docker leaves the image alone where the label says that it has not changed
+            label = ("--label-rm", dry_run.IMAGE_LABEL)
+            run("docker", "service", "update", "--detach", *label, f"{STACK}_{name}", env=cluster.environment)
+        # An update that failed is forgotten by telling again, also where nothing differs.
+        tell(rollout, cluster)
+        known = {task.id for task in plan.before.tasks}
+        watch.watch(client, STACK, known, timeout, show, cluster.docker)
+    return watch.judge(watch.read(client, STACK))
+
+
+@contextmanager
+def _manager(cluster: Cluster) -> Iterator[docker.DockerClient]:
+    """A client of the swarm's manager, whose silence is told in words."""
+    try:
+        with closing(cluster.endpoint.client()) as client:
+            yield client
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise UserError(
+            f"the manager of {cluster.name} at {cluster.endpoint.host} stopped answering: {error}",
+            f"{cluster.docker} node ls; then the same command again",
+        ) from error

@@ -8,17 +8,22 @@ next number taken.
 from __future__ import annotations
 
 import base64
+import getpass
 import gzip
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from socket import gethostname
 from typing import Any, Literal, get_args
 
 import docker
 
 from image.errors import UserError
-from image.rollout import STACK, Rollout
+from image.rollout import NAMESPACE_LABEL, STACK, Rollout, named_by_content
+from image.run import run
 
 State = Literal["unfinished", "good", "failed"]
 
@@ -133,6 +138,49 @@ def settle(client: docker.DockerClient, revision: Revision, state: State) -> Rev
     return settled
 
 
+def begun(revisions: Iterable[Revision], rollout: Rollout, note: str) -> Revision:
+    """The next revision, by this user on this machine, from this clone; the swarm does not have it yet."""
+    number = max((revision.number for revision in revisions), default=0) + 1
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Revision(number, "unfinished", now, f"{getpass.getuser()}@{gethostname()}", _source(), note, rollout)
+
+
+def _source() -> str:
+    try:
+        return run("git", "describe", "--always", "--dirty", cwd=Path(__file__).parent).strip()
+    except UserError:  # no git, or no clone
+        return ""
+
+
+def prune(client: docker.DockerClient, keep: int) -> tuple[str, ...]:
+    """Forget all but the newest revisions, and the configs and secrets that no service and no revision needs.
+
+    Returns:
+        The names of what was removed.
+    """
+    revisions = read(client)
+    keeps = kept(revisions, keep)
+    removed = []
+    for revision in revisions:
+        if revision not in keeps:
+            client.api.remove_config(revision.id)  # type: ignore[no-untyped-call]
+            removed.append(revision.name)
+    containers = [attrs["Spec"]["TaskTemplate"].get("ContainerSpec") or {} for attrs in client.api.services()]  # type: ignore[no-untyped-call]
+    ours = {"label": f"{NAMESPACE_LABEL}={STACK}"}
+    for kind, listed, remove in (
+        ("config", client.api.configs, client.api.remove_config),
+        ("secret", client.api.secrets, client.api.remove_secret),
+    ):
+        used = {item[f"{kind.title()}Name"] for spec in containers for item in spec.get(f"{kind.title()}s") or ()}
+        used = used.union(*(revision.rollout.objects(f"{kind}s") for revision in keeps))
+        for attrs in listed(filters=ours):
+            name = attrs["Spec"]["Name"]
+            if named_by_content(name) and name not in used:
+                remove(attrs["ID"])
+                removed.append(name)
+    return tuple(removed)
+
+
 def kept(revisions: Iterable[Revision], most: int) -> tuple[Revision, ...]:
     """The newest that ran, so many of them, and of those that did not as many."""
     newest = sorted(revisions, key=lambda revision: revision.number, reverse=True)
@@ -149,6 +197,20 @@ def before(revisions: Iterable[Revision]) -> Revision | None:
     last = revisions[-1]
     others = (one for one in reversed(revisions) if one.good and one.rollout != last.rollout)
     return next(others, None)
+
+
+def wanted(revisions: Sequence[Revision], number: int | None) -> Revision:
+    """The revision of this number, or where a rollback goes without one; raises UserError where there is none."""
+    if number is None:
+        found = before(revisions)
+        if found is None:
+            raise UserError("no revision before the last one is good", "python -m image history")
+        return found
+    for revision in revisions:
+        if revision.number == number:
+            return revision
+    known = ", ".join(str(revision.number) for revision in revisions) or "none yet"
+    raise UserError(f"the swarm remembers no revision {number}", f"one of: {known}")
 
 
 def references(revisions: Iterable[Revision]) -> frozenset[str]:

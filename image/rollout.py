@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +19,23 @@ from image.errors import UserError
 from image.run import run
 
 STACK = "shelf"
+NAMESPACE_LABEL = "com.docker.stack.namespace"
+"""What docker puts on all that belongs to a stack."""
 # `docker stack deploy` only tells the manager; what takes long is watched afterwards.
 _TELLING = 120
+
+
+_BY_CONTENT = re.compile(rf"{STACK}_.+_[0-9a-f]{{12}}")
+
+
+def object_name(key: str, data: bytes) -> str:
+    """The name in the swarm of a file that it hands out: it changes with the content, which the swarm never does."""
+    return f"{STACK}_{key}_{hashlib.sha256(data).hexdigest()[:12]}"
+
+
+def named_by_content(name: str) -> bool:
+    """Whether a config or secret of the stack has such a name; others are a person's own."""
+    return _BY_CONTENT.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ import requests
 
 from image.cluster import Node
 from image.errors import UserError
-
-NAMESPACE_LABEL = "com.docker.stack.namespace"
+from image.rollout import NAMESPACE_LABEL
 
 # Source: Engine API, GET /tasks, Status.State. Tasks walk through the states of _ON_THE_WAY to `running`.
 _ON_THE_WAY = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting")

@@ -10,6 +10,7 @@ import yaml
 
 from image import deploy
 from image.cluster import Cluster, Endpoint, Node
+from image.difference import Change
 from image.errors import UserError
 from image.platform import Platform
 from image.watch import Progress
@@ -138,15 +139,23 @@ def test_a_wrong_setting_is_told_by_its_key(tmp_path, text, message):
         deploy.settings(file)
 
 
+SCALED = Change("web", "deploy.replicas", "1", "2")
+GONE = Change("old", "", "r/old:1", None)
 RUNNING = (Progress("web", "converged", 2, 2),)
 
 
 @pytest.mark.parametrize(
     ("outcome", "told"),
     [
-        (deploy.Outcome((), (), False, RUNNING), "stack shelf: nothing to do; web 2/2"),
-        (deploy.Outcome(("web",), ("old",), False, RUNNING), "stack shelf: deployed web, removed old; web 2/2"),
-        (deploy.Outcome((), (), True, RUNNING), "stack shelf: nothing changed, waited until all ran; web 2/2"),
+        (deploy.Outcome((), False, 3, False, RUNNING), "stack shelf: nothing to do; web 2/2; revision 3"),
+        (
+            deploy.Outcome((SCALED, SCALED, GONE), True, 4, True, RUNNING),
+            "stack shelf: deployed web, removed old; web 2/2; new revision 4",
+        ),
+        (
+            deploy.Outcome((), True, 3, False, RUNNING),
+            "stack shelf: nothing changed, waited until all ran; web 2/2; revision 3",
+        ),
     ],
 )
 def test_a_deploy_says_what_it_did(outcome, told):
