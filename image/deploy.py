@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import docker
 import jinja2
 import requests
 
-from image import difference, dry_run, history, mirrors, published, table, watch
+from image import difference, dry_run, history, lint, mirror, published, table, watch
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
 from image.difference import Change
 from image.errors import UserError
@@ -26,6 +27,9 @@ from image.run import run
 
 FOLDER = Path(__file__).resolve().parent.parent / "stack"
 TEMPLATE = FOLDER / "stack.yml.j2"
+
+
+_MARK = re.compile("\0(\\d+)\0")
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def variables(cluster: Cluster, images: Mapping[str, str], chosen: Settings) -> 
     return {
         "cluster": cluster.name,
         "images": dict(images),
-        "mirrors": mirrors.references(cluster),
+        "mirrors": mirror.references(cluster),
         "settings": asdict(chosen),
         "configs": configs(),
         # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.
@@ -144,6 +148,27 @@ def configs(folder: Path = FOLDER / "configs") -> tuple[Config, ...]:
 
 def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
     """Fill in the template; raises UserError with its file and line where it asks for what there is not."""
+    return _filled(values, template, lambda environment: environment.get_template(template.name))
+
+
+def template_lines(values: Mapping[str, Any], template: Path = TEMPLATE) -> tuple[int, ...]:
+    """The template's line that each line of what `render` makes of it comes from."""
+
+    def marked(environment: jinja2.Environment) -> jinja2.Template:
+        tree = environment.parse(template.read_text(encoding="utf-8"))
+        for data in tree.find_all(jinja2.nodes.TemplateData):
+            texts = enumerate(data.data.split("\n"), data.lineno)
+            data.data = "\n".join(f"\0{number}\0{text}" for number, text in texts)
+        return environment.from_string(tree)
+
+    found = [1]
+    for text in _filled(values, template, marked).split("\n"):
+        marks = _MARK.findall(text)  # none where an expression's value has lines of its own
+        found.append(int(marks[0]) if marks else found[-1])
+    return tuple(found[1:])
+
+
+def _filled(values: Mapping[str, Any], template: Path, load: Callable[[jinja2.Environment], jinja2.Template]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
         undefined=jinja2.StrictUndefined,
@@ -151,7 +176,7 @@ def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
         autoescape=False,  # noqa: S701 -- it makes YAML, not HTML
     )
     try:
-        return environment.get_template(template.name).render(values)
+        return load(environment).render(values)
     except jinja2.TemplateNotFound as error:
         raise UserError(f"there is no template {template}", f"git checkout {template.name}") from error
     except jinja2.TemplateSyntaxError as error:
@@ -169,6 +194,23 @@ def compose(cluster: Cluster, images: Iterable[Published]) -> Rollout:
     text = render(variables(cluster, {image.name: image.reference for image in images}, settings()))
     files = {config.file: config.data for config in configs()}
     return Rollout(text, files, {image.reference: image.tag for image in images})
+
+
+def checked(cluster: Cluster, images: Iterable[Published]) -> Rollout:
+    """The stack for a swarm, after a look at what would go wrong; raises UserError with all of it at once."""
+    images = tuple(images)
+    stack = compose(cluster, images)
+    with _manager(cluster) as client:
+        others = lint.published_ports(client.api.services(), STACK, cluster.nodes)  # type: ignore[no-untyped-call]
+    platforms = {image.reference: image.platforms for image in images}
+    port = int(cluster.registry.rpartition(":")[2])
+    found = lint.lint(stack.compose, lint.Swarm(cluster.nodes, others, platforms, port))
+    if found:
+        values = variables(cluster, {image.name: image.reference for image in images}, settings())
+        lines = template_lines(values)
+        said = "\n".join(f"  {TEMPLATE.name}, line {lines[one.line - 1]}: {one.message}" for one in found)
+        raise UserError(f"the stack would not do what it says:\n{said}", "python -m image render shows it filled in")
+    return stack
 
 
 def _line_of(error: BaseException, template: Path) -> int | str:

@@ -219,10 +219,10 @@ def eligible(nodes: Collection[Node], service: Service) -> tuple[Node, ...]:
 
 
 def _meets_all(node: Node, service: Service) -> bool:
-    return all(_meets(node, text) for text in service.constraints)
+    return all(meets(node, text) for text in service.constraints)
 
 
-def _meets(node: Node, constraint: str) -> bool:
+def meets(node: Node, constraint: str) -> bool:
     """Whether a node meets `key==value` or `key!=value`; of keys that the API tells nothing about, yes."""
     equal = "!=" not in constraint
     key, _, value = (part.strip() for part in constraint.partition("==" if equal else "!="))
