@@ -15,7 +15,7 @@ import docker
 import jinja2
 import requests
 
-from image import difference, dry_run, history, lint, mirror, published, table, watch
+from image import difference, dry_run, history, lint, mirror, published, status, table, watch
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
 from image.difference import Change
 from image.errors import UserError
@@ -24,6 +24,7 @@ from image.published import Published
 from image.registry import Registry
 from image.rollout import NAMESPACE_LABEL, STACK, Rollout, object_name, tell
 from image.run import run
+from image.status import Status
 
 FOLDER = Path(__file__).resolve().parent.parent / "stack"
 TEMPLATE = FOLDER / "stack.yml.j2"
@@ -263,6 +264,12 @@ def revisions(cluster: Cluster) -> tuple[Revision, ...]:
     """All that the swarm remembers, the oldest first; raises UserError."""
     with _manager(cluster) as client:
         return history.read(client)
+
+
+def status_of(cluster: Cluster) -> Status:
+    """How the stack is; raises UserError."""
+    with _manager(cluster) as client:
+        return status.read(client)
 
 
 def rollback(
