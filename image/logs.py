@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from difflib import get_close_matches
-from urllib.parse import unquote
 
 import docker
 import requests
 
-from image import watch
+from image import log_lines, watch
 from image.cluster import Cluster
 from image.errors import UserError, reason
+from image.log_lines import Line
 from image.rollout import STACK
-
-_NODE = "com.docker.swarm.node.id"
-_TASK = "com.docker.swarm.task.id"
 
 
 def show(cluster: Cluster, service: str, follow: bool, tail: int, say: Callable[[str], None]) -> None:
@@ -33,8 +30,8 @@ def show(cluster: Cluster, service: str, follow: bool, tail: int, say: Callable[
         with closing(cluster.endpoint.client()) as client:
             snapshot = watch.read(client, STACK)
             found = named(snapshot, service)
-            for line in _lines(client, found, follow, tail):
-                if split(line)[0].get(_TASK) not in {task.id for task in snapshot.tasks}:
+            for line in log_lines.read(client, found.id, tail, follow):
+                if line.task not in {task.id for task in snapshot.tasks}:
                     snapshot = watch.read(client, STACK)  # a task that is newer
                 say(told(line, snapshot))
     except KeyboardInterrupt:
@@ -57,27 +54,9 @@ def named(snapshot: watch.Snapshot, name: str) -> watch.Service:
     return found
 
 
-def told(line: str, snapshot: watch.Snapshot) -> str:
-    """A line as the Engine API gives it with details, `KEY=VALUE,… text`, for a person: `web.1@pi2 | text`."""
-    details, text = split(line)
-    task = next((task for task in snapshot.tasks if task.id == details.get(_TASK)), None)
+def told(line: Line, snapshot: watch.Snapshot) -> str:
+    """A line for a person: `web.1@pi2 | text`."""
+    task = next((task for task in snapshot.tasks if task.id == line.task), None)
     service = next((one.name for one in snapshot.services if task and one.id == task.service), "?")
     slot = f".{task.slot}" if task and task.slot else ""
-    return f"{service}{slot}@{snapshot.node_name(details.get(_NODE, ''))} | {text}"
-
-
-def split(line: str) -> tuple[Mapping[str, str], str]:
-    """A line's details and its text."""
-    head, _, text = line.partition(" ")
-    pairs = (pair.partition("=") for pair in head.split(","))
-    return {unquote(key): unquote(value) for key, _, value in pairs}, text
-
-
-def _lines(client: docker.DockerClient, service: watch.Service, follow: bool, tail: int) -> Iterator[str]:
-    chunks = client.api.service_logs(service.id, details=True, follow=follow, stdout=True, stderr=True, tail=str(tail))
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
-    if rest:
-        yield rest.decode(errors="replace")
+    return f"{service}{slot}@{snapshot.node_name(line.node)} | {line.text}"
