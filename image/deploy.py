@@ -164,8 +164,8 @@ def template_lines(values: Mapping[str, Any], template: Path = TEMPLATE) -> tupl
 
     found = [1]
     for text in _filled(values, template, marked).split("\n"):
-        marks = _MARK.findall(text)  # none where an expression's value has lines of its own
-        found.append(int(marks[0]) if marks else found[-1])
+        mark = _MARK.match(text)  # none where an expression's value has lines of its own
+        found.append(int(mark[1]) if mark else found[-1])
     return tuple(found[1:])
 
 

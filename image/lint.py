@@ -187,7 +187,7 @@ def _constraint(name: str, item: Value, nodes: Collection[Node]) -> Iterator[Fin
     if not match:
         yield Finding(item.line, f"{where}: expected KEY == VALUE or KEY != VALUE")
         return
-    key = match[1]
+    key = match[1].lower()
     if not key.startswith(("node.labels.", "engine.labels.")) and key not in _CONSTRAINED:
         near = get_close_matches(key, (*_CONSTRAINED, "node.labels.NAME", "engine.labels.NAME"), n=1, cutoff=0)
         yield Finding(item.line, f"{where}: no node has a {key!r}; {near[0]!r}?")
