@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import suppress
 from difflib import get_close_matches
 
-import docker
-import requests
-
-from image import log_lines, watch
+from image import deploy, log_lines, watch
 from image.cluster import Cluster
-from image.errors import UserError, reason
+from image.errors import UserError
 from image.log_lines import Line
 from image.rollout import STACK
 
@@ -26,20 +23,13 @@ def show(cluster: Cluster, service: str, follow: bool, tail: int, say: Callable[
     Raises:
         UserError: the stack has no such service (with the nearest name), or the manager does not answer.
     """
-    try:
-        with closing(cluster.endpoint.client()) as client:
-            snapshot = watch.read(client, STACK)
-            found = named(snapshot, service)
-            for line in log_lines.read(client, found.id, tail, follow):
-                if line.task not in {task.id for task in snapshot.tasks}:
-                    snapshot = watch.read(client, STACK)  # a task that is newer
-                say(told(line, snapshot))
-    except KeyboardInterrupt:
-        return
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise UserError(
-            f"the manager of {cluster.name} stopped answering: {reason(error)}", f"{cluster.docker} node ls"
-        ) from error
+    with deploy.manager(cluster) as client, suppress(KeyboardInterrupt):
+        snapshot = watch.read(client, STACK)
+        found = named(snapshot, service)
+        for line in log_lines.read(client, found.id, tail, follow):
+            if line.task not in {task.id for task in snapshot.tasks}:
+                snapshot = watch.read(client, STACK)  # a task that is newer
+            say(told(line, snapshot))
 
 
 def named(snapshot: watch.Snapshot, name: str) -> watch.Service:

@@ -75,6 +75,21 @@ class Rollout:
         entries = self.parsed.get(kind) or {}
         return frozenset((entry or {}).get("name", f"{STACK}_{key}") for key, entry in entries.items())
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Files that the compose file names and that are not among the files: a revision would not be whole.
+
+        Nor may what a swarm remembers make docker read anything else of this machine.
+        """
+        objects = [entry or {} for kind in ("configs", "secrets") for entry in (self.parsed.get(kind) or {}).values()]
+        named = [str(entry["file"]) for entry in objects if "file" in entry]
+        for service in self.parsed["services"].values():
+            variables = service.get("env_file") or []
+            named += [variables] if isinstance(variables, str) else variables
+            named += [(service.get("credential_spec") or {}).get("file", "")]
+        outside = [path for path in self.files if path.startswith("/") or ".." in Path(path).parts]
+        return tuple(sorted({*outside, *filter(None, named)} - ({*self.files} - {*outside})))
+
     @contextmanager
     def laid_out(self) -> Iterator[Path]:
         """A folder with the files in it, for as long as docker reads them."""
@@ -88,6 +103,11 @@ class Rollout:
 
 def tell(rollout: Rollout, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:
     """Tell the manager, or whom the environment says, to run a stack; raises UserError with docker's words."""
+    if rollout.lacking:
+        raise UserError(
+            f"the stack names files that do not belong to it: {', '.join(rollout.lacking)}",
+            "put them into stack/configs",
+        )
     with rollout.laid_out() as folder:
         run(
             *("docker", "stack", "deploy", "--prune", "--with-registry-auth"),

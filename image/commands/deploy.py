@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, plan, published
+from image import cluster, deploy, options, plan, published, template
 from image.spinner import Spinners
 
 
@@ -27,5 +27,5 @@ def command(chosen: options.Chosen, timeout: float) -> None:
     with Spinners() as show:
         outcome = deploy.deploy(swarm, stack, timeout, show)
     if outcome.new:
-        deploy.prune(swarm, deploy.settings().keep_revisions)
+        deploy.prune(swarm, template.settings().keep_revisions)
     click.echo(outcome)

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image import deploy, lint
+from image import lint, template
 from image.cluster import Cluster, Endpoint, Node
 from image.compose_keys import IGNORED
 from image.errors import UserError
@@ -38,7 +38,7 @@ def found(body: str, swarm: Swarm = SWARM) -> str:
 def test_the_stack_itself_has_no_mistakes(tmp_path):
     cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1, PI2, PI3), tmp_path)
     images = {name: f"r/{name}@sha256:0" for name in ("node_exporter", "prometheus", "busybox")}
-    text = deploy.render(deploy.variables(cluster, images, deploy.settings()))
+    text = template.render(template.variables(cluster, images, template.settings()))
     assert findings(text, replace(SWARM, registry_port=5000)) == []
 
 
@@ -213,10 +213,10 @@ def test_a_port_of_the_nodes_own_is_told(port, owner):
 
 def test_other_stacks_ports_are_read_as_the_engine_api_gives_them():
     def service(name: str, stack: str) -> dict[str, object]:
-        template = {"ContainerSpec": {"Image": "x"}, "Placement": {"Constraints": ["node.role == worker"]}}
+        task = {"ContainerSpec": {"Image": "x"}, "Placement": {"Constraints": ["node.role == worker"]}}
         labels = {"com.docker.stack.namespace": stack}
         ports = [{"Protocol": "udp", "TargetPort": 5, "PublishedPort": 53, "PublishMode": "host"}]
-        spec = {"Name": name, "Labels": labels, "TaskTemplate": template, "Mode": {"Global": {}}}
+        spec = {"Name": name, "Labels": labels, "TaskTemplate": task, "Mode": {"Global": {}}}
         return {"ID": name, "Spec": spec, "Endpoint": {"Ports": ports}}
 
     seen = lint.published_ports([service("dns_a", "dns"), service("shelf_web", "shelf")], "shelf", SWARM.nodes)
@@ -300,11 +300,11 @@ last: 1
 
 
 def test_each_rendered_line_is_known_by_the_templates_own(tmp_path):
-    template = tmp_path / "stack.yml.j2"
-    template.write_text(TEMPLATE)
+    file = tmp_path / "stack.yml.j2"
+    file.write_text(TEMPLATE)
     values = {"text": "|\n      several\n      lines"}
-    rendered = deploy.render(values, template).split("\n")
-    lines = deploy.template_lines(values, template)
+    rendered = template.render(values, file).split("\n")
+    lines = template.lines(values, file)
     assert list(zip(rendered, lines, strict=True)) == [
         ("services:", 4),
         ("  web1:", 6),
