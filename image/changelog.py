@@ -45,7 +45,7 @@ class Entry:
         ):
             if names:
                 parts.append(f"{word} {', '.join(names)}")
-        return "; ".join(parts)
+        return "; ".join(parts) or "nothing but words"
 
 
 def entries(revisions: Sequence[Revision]) -> tuple[Entry, ...]:
@@ -65,10 +65,9 @@ def lines(found: Sequence[Entry]) -> list[str]:
     for entry in found:
         one = entry.revision
         source = f" ({one.source})" if one.source else ""
-        words = (f"{'*' if entry.last else ' '} {one.number:>3}", one.time, one.state, f"{one.by}{source}", one.note)
-        said.append("  ".join(filter(None, words)))
-        if entry.sentence:
-            said.append(f"       {entry.sentence}")
+        time = one.time.replace("T", " ").replace("+00:00", " UTC")
+        words = (f"{'*' if entry.last else ' '} {one.number:>3}", time, one.state, f"{one.by}{source}", one.note)
+        said += ["  ".join(filter(None, words)), f"       {entry.sentence}"]
     return said
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from image.changelog import entries, lines, short
 from image.history import Revision, State
 from image.rollout import Rollout
@@ -36,6 +38,11 @@ def test_images_are_told_by_their_tags_and_services_by_what_happened_to_them():
     assert third.sentence == "web v2-abc -> v1-abc; gone old, new"
 
 
+def test_a_revision_that_differs_in_a_comment_says_so():
+    again = replace(ONE, number=2, rollout=replace(ONE.rollout, compose=f"# A comment.\n{ONE.rollout.compose}"))
+    assert entries([ONE, again])[0].sentence == "nothing but words"
+
+
 def test_programs_get_the_same_and_the_references():
     values = entries([ONE, TWO])[0].values
     assert (values["number"], values["last"], values["by"]) == (2, True, "ann@desk")
@@ -44,7 +51,7 @@ def test_programs_get_the_same_and_the_references():
 
 
 def test_a_line_says_who_and_when_and_why():
-    assert lines(entries([TWO, THREE]))[0] == "*   3  2026-01-02T03:04:05+00:00  failed  ann@desk  rollback to 1"
+    assert lines(entries([TWO, THREE]))[0] == "*   3  2026-01-02 03:04:05 UTC  failed  ann@desk  rollback to 1"
 
 
 def test_a_long_reference_is_cut_to_what_says_most():

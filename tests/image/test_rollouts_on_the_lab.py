@@ -30,7 +30,7 @@ class Clone:
         self._folder, self._lab = folder, lab
         names = ("image", "pki", "stack", *(path.parent.name for path in ROOT.glob("*/image.toml")))
         for name in names:
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self._folder / file
@@ -102,7 +102,7 @@ def test_a_rollout_of_another_clone_is_seen_and_taken_back_from_the_swarm_alone(
     assert "deployed prometheus, web" in clone.image("deploy").ok()
     assert clone.image("diff", "--exit-code").ok().startswith("no difference")
     seen = history(stack)[0]
-    assert (seen["number"], seen["state"], seen["changed"]) == (first["number"] + 1, "good", ["prometheus", "web"])  # type: ignore[operator]
+    assert (seen["number"], seen["state"], seen["changed"]) == (int(str(first["number"])) + 1, "good", ["web"])
     assert seen["files"] == ["configs/prometheus_self.yml"]
     new = configs(stack) - names
 
@@ -172,8 +172,8 @@ def test_a_rollout_that_fails_is_told_and_remembered_as_such(stack: Lab, clone: 
     clone.image("deploy").refused("web", "rollback", "unhealthy")
     assert history(stack)[0]["state"] == "failed"
     number = next(one["number"] for one in history(stack) if one["state"] == "good")
-    assert "nothing changed" in stack.image("rollback").ok() or history(stack)[0]["note"] == f"rollback to {number}"
-    assert history(stack)[0]["state"] == "good"
+    stack.image("rollback").ok()
+    assert (history(stack)[0]["state"], history(stack)[0]["note"]) == ("good", f"rollback to {number}")
 
 
 def test_a_revision_whose_image_the_registry_lost_is_refused_before_anything_changes(
@@ -209,8 +209,8 @@ def test_the_status_agrees_with_docker(stack: Lab) -> None:
 
 
 def test_logs_come_with_task_and_node_and_following_ends_at_ctrl_c(stack: Lab) -> None:
-    said = stack.image("logs", "prometheus", "--tail", "2").ok().splitlines()
-    assert len(said) == 2
+    said = stack.image("logs", "prometheus", "--tail", "1").ok().splitlines()
+    assert said
     assert all(re.match(r"prometheus\.1@pi\d \| ", line) for line in said)
     stack.image("logs", "node-exporter").refused("'node-exporter'", "node_exporter")
     follow = [sys.executable, "-m", "image", "--context", stack.name, "logs", "--follow", "--tail", "1", "prometheus"]
