@@ -167,15 +167,14 @@ class _Plan:
 def _plan(cluster: Cluster, rollout: Rollout, client: docker.DockerClient) -> _Plan:
     """Ask all at once."""
     ours = {"label": f"{NAMESPACE_LABEL}={STACK}"}
-    with ThreadPoolExecutor(max_workers=5) as pool:
-        foretold = pool.submit(dry_run.foretell, rollout, cluster, client)
+    with ThreadPoolExecutor(max_workers=4) as pool:
         past = pool.submit(history.read, client)
         snapshot = pool.submit(watch.read, client, STACK)
         services = pool.submit(client.api.services, filters=ours)
         networks = pool.submit(client.api.networks)
+        wanted = dry_run.foretell(rollout, cluster, client)  # here, where Ctrl-C ends it
         running = {attrs["Spec"]["Name"].removeprefix(f"{STACK}_"): attrs["Spec"] for attrs in services.result()}
         names = {network["Id"]: network["Name"] for network in networks.result()}
-        wanted = foretold.result()
         revisions = past.result()
         last = revisions[-1] if revisions and revisions[-1].rollout == rollout else None
         stale = tuple(name for name, spec in running.items() if name in wanted and _stale(spec, wanted[name]))

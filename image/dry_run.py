@@ -19,13 +19,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import docker
+import requests
 
 from image.cluster import Cluster
+from image.errors import reason
 from image.rollout import STACK, Rollout, tell
 
 # The image's name as it was asked for; where a service has the same already, docker leaves its image alone,
 # also one that somebody put there by hand.
 IMAGE_LABEL = "com.docker.stack.image"
+_PATIENCE = 30.0
+_JSON = {"Content-Type": "application/json"}
 _HEADERS = ("Api-Version", "Content-Type", "Docker-Experimental", "Ostype", "Server")
 
 
@@ -76,14 +80,20 @@ class _Taken:
         return found
 
 
+class _Server(ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Docker's command line has gone, and says itself why."""
+
+
 @contextmanager
 def _listening(client: docker.DockerClient) -> Iterator[tuple[Path, _Taken]]:
     """A socket for docker's command line, in a folder that is this user's alone."""
     taken = _Taken()
     with TemporaryDirectory(prefix="pishelf-") as folder:
         socket = Path(folder) / "docker.sock"
-        with ThreadingUnixStreamServer(str(socket), _handler(client, taken)) as server:
-            server.daemon_threads = True
+        with _Server(str(socket), _handler(client, taken)) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
             thread.start()
             try:
@@ -98,7 +108,12 @@ def _handler(client: docker.DockerClient, taken: _Taken) -> type[BaseHTTPRequest
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            answer = client.api.get(f"{client.api.base_url}{self.path}")
+            try:
+                answer = client.api.get(f"{client.api.base_url}{self.path}", timeout=_PATIENCE)
+            except requests.RequestException as error:
+                words = {"message": f"the manager does not answer: {reason(error)}"}
+                self._say(502, _JSON, json.dumps(words).encode())
+                return
             body = answer.content
             if answer.ok and answer.headers.get("Content-Type", "").startswith("application/json"):
                 body = json.dumps(taken.amend(urlsplit(self.path).path, answer.json())).encode()
@@ -110,7 +125,7 @@ def _handler(client: docker.DockerClient, taken: _Taken) -> type[BaseHTTPRequest
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
             said = taken.answer(urlsplit(self.path).path, body)
             created = 201 if self.path.endswith("/create") else 200
-            self._say(created, {"Content-Type": "application/json"}, json.dumps(said).encode())
+            self._say(created, _JSON, json.dumps(said).encode())
 
         def do_DELETE(self) -> None:
             self._say(200, {}, b"")
