@@ -84,6 +84,7 @@ def deploy(
     """
     with manager(cluster) as client:
         plan = _plan(cluster, rollout, client)
+        _refuse_what_docker_would(cluster, plan.changes)
         revision = plan.revision or history.write(client, history.begun(plan.revisions, rollout, note))
         try:
             progress = _roll_out(cluster, rollout, client, plan, timeout, show)
@@ -179,6 +180,17 @@ def _plan(cluster: Cluster, rollout: Rollout, client: docker.DockerClient) -> _P
         last = revisions[-1] if revisions and revisions[-1].rollout == rollout else None
         stale = tuple(name for name, spec in running.items() if name in wanted and _stale(spec, wanted[name]))
         return _Plan(revisions, last, snapshot.result(), difference.compare(running, wanted, names), stale)
+
+
+def _refuse_what_docker_would(cluster: Cluster, changes: tuple[Change, ...]) -> None:
+    """What docker says no to only when it has begun; raises UserError."""
+    for change in changes:
+        if change.field == "deploy.mode":
+            kinds = [kind or "replicated" for kind in (change.before, change.after)]
+            raise UserError(
+                f"service {change.service} is {kinds[0]}, and a swarm cannot make it {kinds[1]}",
+                f"{cluster.docker} service rm {STACK}_{change.service}; then deploy again",
+            )
 
 
 def _stale(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -80,20 +80,13 @@ class _Taken:
         return found
 
 
-class _Server(ThreadingUnixStreamServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Docker's command line has gone, and says itself why."""
-
-
 @contextmanager
 def _listening(client: docker.DockerClient) -> Iterator[tuple[Path, _Taken]]:
     """A socket for docker's command line, in a folder that is this user's alone."""
     taken = _Taken()
     with TemporaryDirectory(prefix="pishelf-") as folder:
         socket = Path(folder) / "docker.sock"
-        with _Server(str(socket), _handler(client, taken)) as server:
+        with _Server(socket, client, taken) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
             thread.start()
             try:
@@ -103,44 +96,53 @@ def _listening(client: docker.DockerClient) -> Iterator[tuple[Path, _Taken]]:
                 thread.join()
 
 
-def _handler(client: docker.DockerClient, taken: _Taken) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Server(ThreadingUnixStreamServer):
+    daemon_threads = True
 
-        def do_GET(self) -> None:
-            try:
-                answer = client.api.get(f"{client.api.base_url}{self.path}", timeout=_PATIENCE)
-            except requests.RequestException as error:
-                words = {"message": f"the manager does not answer: {reason(error)}"}
-                self._say(502, _JSON, json.dumps(words).encode())
-                return
-            body = answer.content
-            if answer.ok and answer.headers.get("Content-Type", "").startswith("application/json"):
-                body = json.dumps(taken.amend(urlsplit(self.path).path, answer.json())).encode()
-            self._say(answer.status_code, answer.headers, body)
+    def __init__(self, socket: Path, client: docker.DockerClient, taken: _Taken) -> None:
+        super().__init__(str(socket), _Handler)
+        self.client, self.taken = client, taken
 
-        do_HEAD = do_GET  # noqa: N815 - the base class calls it
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Docker's command line has gone, and says itself why."""
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-            said = taken.answer(urlsplit(self.path).path, body)
-            created = 201 if self.path.endswith("/create") else 200
-            self._say(created, _JSON, json.dumps(said).encode())
 
-        def do_DELETE(self) -> None:
-            self._say(200, {}, b"")
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
 
-        def _say(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-            self.send_response_only(status)
-            for name in _HEADERS:
-                if name in headers:
-                    self.send_header(name, headers[name])
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+    def do_GET(self) -> None:
+        api = self.server.client.api
+        try:
+            answer = api.get(f"{api.base_url}{self.path}", timeout=_PATIENCE)
+        except requests.RequestException as error:
+            words = {"message": f"the manager does not answer: {reason(error)}"}
+            self._say(502, _JSON, json.dumps(words).encode())
+            return
+        body = answer.content
+        if answer.ok and answer.headers.get("Content-Type", "").startswith("application/json"):
+            body = json.dumps(self.server.taken.amend(urlsplit(self.path).path, answer.json())).encode()
+        self._say(answer.status_code, answer.headers, body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' own name
-            pass
+    do_HEAD = do_GET  # noqa: N815 - the base class calls it
 
-    return Handler
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        said = self.server.taken.answer(urlsplit(self.path).path, body)
+        self._say(201 if self.path.endswith("/create") else 200, _JSON, json.dumps(said).encode())
+
+    def do_DELETE(self) -> None:
+        self._say(200, {}, b"")
+
+    def _say(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name in _HEADERS:
+            if name in headers:
+                self.send_header(name, headers[name])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' own name
+        pass
