@@ -66,6 +66,9 @@ class Node:
     ready: bool
     platform: Platform
     labels: Mapping[str, str] = field(default_factory=dict)
+    memory: int = 0
+    """In bytes; 0 where it is not known."""
+    cpus: float = 0
 
     @classmethod
     def all(cls, entries: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
@@ -80,7 +83,7 @@ class Node:
     def of(cls, attrs: Mapping[str, Any]) -> Node:
         """Read one entry of the Engine API's GET /nodes."""
         status, description = attrs["Status"], attrs["Description"]
-        spec = attrs["Spec"]
+        spec, resources = attrs["Spec"], description.get("Resources") or {}
         address = status.get("Addr", "")
         if address in ("", "0.0.0.0"):  # noqa: S104 - what a manager says of itself before it has peers
             address = attrs.get("ManagerStatus", {}).get("Addr", "").rpartition(":")[0]
@@ -92,6 +95,8 @@ class Node:
             ready=status["State"] == "ready" and spec["Availability"] == "active",
             platform=_platform(spec.get("Labels") or {}, description["Platform"]["Architecture"]),
             labels=spec.get("Labels") or {},
+            memory=resources.get("MemoryBytes", 0),
+            cpus=resources.get("NanoCPUs", 0) / 1e9,
         )
 
 

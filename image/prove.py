@@ -22,12 +22,12 @@ import requests
 
 from image import start, watch
 from image.cluster import Cluster, Node
-from image.deploy import STACK
 from image.errors import UserError
 from image.plan import Image
 from image.platform import Platform
 from image.published import resolve
 from image.registry import Registry
+from image.rollout import STACK
 from image.run import run
 
 # An engine that found no other at its start, as after a power cut, looks for them again a minute later;

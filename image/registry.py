@@ -18,6 +18,7 @@ from image.platform import Platform
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 _ACCEPT = f"{INDEX}, application/vnd.docker.distribution.manifest.list.v2+json"
+_ONE_PLATFORM = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 _TIMEOUT = 10
 
 
@@ -122,6 +123,14 @@ class Registry:
         if said != index.digest:
             raise UserError(f"{where} is damaged: it should be {said} and is {index.digest}", "build-all")
         return index
+
+    def has(self, reference: str) -> bool:
+        """Whether a reference by digest of this registry, an image or an index, is there; raises UserError."""
+        name, _, digest = reference.removeprefix(f"{self.address}/").partition("@")
+        answer = self.ask("HEAD", f"/v2/{name}/manifests/{digest}", {"Accept": f"{_ACCEPT}, {_ONE_PLATFORM}"})
+        if answer.status_code not in (requests.codes.ok, requests.codes.not_found):
+            raise UserError(f"asking for {reference}: {_refusal(answer)}")
+        return bool(answer.status_code == requests.codes.ok)
 
     def check(self) -> None:
         """Raise UserError unless the registry answers and takes the login."""

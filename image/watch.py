@@ -16,10 +16,10 @@ from typing import Any, Literal
 import docker
 import requests
 
+from image import log_lines
 from image.cluster import Node
 from image.errors import UserError
-
-NAMESPACE_LABEL = "com.docker.stack.namespace"
+from image.rollout import NAMESPACE_LABEL
 
 # Source: Engine API, GET /tasks, Status.State. Tasks walk through the states of _ON_THE_WAY to `running`.
 _ON_THE_WAY = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting")
@@ -154,6 +154,8 @@ class Progress:
     wanted: int
     detail: str = ""
     failures: tuple[str, ...] = field(default=(), compare=False)
+    failed_tasks: tuple[str, ...] = field(default=(), compare=False)
+    """For each of these sentences the id of a task that it is said of."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.running}/{self.wanted}" + (f" {self.detail}" if self.detail else "")
@@ -185,16 +187,16 @@ def _judge(snapshot: Snapshot, service: Service, known: Collection[str]) -> Prog
     ready = {node.id for node in snapshot.nodes if node.ready}
     leftover = [task for task in tasks if task.desired == "running" and task not in running and task.node in ready]
     failed = [task for task in tasks if task.state in _FAILED and task.id not in known]
-    failures = tuple(dict.fromkeys(_sentence(snapshot, service, task) for task in failed))
+    failures = {_sentence(snapshot, service, task): task.id for task in failed}
 
     def progress(phase: Phase, detail: str = "") -> Progress:
-        return Progress(service.name, phase, len(running), wanted, detail, failures)
+        return Progress(service.name, phase, len(running), wanted, detail, tuple(failures), tuple(failures.values()))
 
     if service.update in _UPDATE_FAILED:
         return progress("failed", f"{service.update.replace('_', ' ')}: {service.update_message}")
     current = Counter(task.place for task in failed if task.template == service.template)
     if current and max(current.values()) > _FAILURES_TOLERATED:
-        return progress("failed", failures[-1])
+        return progress("failed", list(failures)[-1])
     if len(running) >= wanted and not leftover and service.update in _UPDATE_DONE:
         return progress("converged")
     return progress("waiting", _waiting_for(snapshot, tasks, service))
@@ -220,10 +222,10 @@ def eligible(nodes: Collection[Node], service: Service) -> tuple[Node, ...]:
 
 
 def _meets_all(node: Node, service: Service) -> bool:
-    return all(_meets(node, text) for text in service.constraints)
+    return all(meets(node, text) for text in service.constraints)
 
 
-def _meets(node: Node, constraint: str) -> bool:
+def meets(node: Node, constraint: str) -> bool:
     """Whether a node meets `key==value` or `key!=value`; of keys that the API tells nothing about, yes."""
     equal = "!=" not in constraint
     key, _, value = (part.strip() for part in constraint.partition("==" if equal else "!="))
@@ -305,9 +307,10 @@ def _report(what: str, services: list[Progress], client: docker.DockerClient, st
     lines = [what]
     for service in services:
         lines.append(f"  {service}")
-        lines += [f"    {failure}" for failure in service.failures if failure != service.detail]
-        if service.failures:
-            lines += [f"    log: {line}" for line in _last_words(client, f"{stack}_{service.name}")]
+        words = _last_words(client, f"{stack}_{service.name}") if service.failures else {}
+        for failure, task in zip(service.failures, service.failed_tasks, strict=True):
+            lines += [f"    {failure}"] if failure != service.detail else []
+            lines += [f"      log: {line}" for line in words.get(task, ())]
     return "\n".join(lines)
 
 
@@ -316,15 +319,16 @@ def _fix(command: str, stack: str, services: list[Progress]) -> str:
     return f"{command} service ps --no-trunc {name}; {command} service logs {name}"
 
 
-def _last_words(client: docker.DockerClient, service: str) -> list[str]:
-    """The last lines that a service logged, without what a terminal would make of them."""
+def _last_words(client: docker.DockerClient, service: str) -> dict[str, list[str]]:
+    """By task the last lines that it logged, without what a terminal would make of them."""
+    words: dict[str, list[str]] = {}
     try:
-        found = client.services.get(service)  # type: ignore[no-untyped-call]
-        chunks = found.logs(stdout=True, stderr=True, tail=_LOG_LINES)
-        text = b"".join(chunks).decode(errors="replace")
+        for line in log_lines.read(client, service, _LOG_LINES):
+            if text := "".join(filter(str.isprintable, line.text)):
+                words.setdefault(line.task, []).append(text)
     except (docker.errors.DockerException, requests.RequestException):
-        return []  # the tasks' own errors are already told
-    return [line for line in ("".join(filter(str.isprintable, line)) for line in text.splitlines()) if line]
+        return {}  # the tasks' own errors are already told
+    return words
 
 
 def _program(template: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, plan, published
+from image import cluster, deploy, options, plan, published, template
 from image.spinner import Spinners
 
 
@@ -12,9 +12,20 @@ from image.spinner import Spinners
 @options.timeout("all services may take until they run; a Pi needs minutes to pull an image")
 @click.pass_obj
 def command(chosen: options.Chosen, timeout: float) -> None:
-    """Make the swarm run the stack, and watch until it does."""
+    r"""Make the swarm run the stack, watch until it does, and have the swarm remember it as a revision.
+
+    \b
+    python -m image --context shelf diff          what it would change
+    python -m image --context shelf deploy        change it
+    python -m image --context shelf rollback      and go back to what ran before
+
+    Only what differs is changed, also where somebody changed a service by hand. Exit code 1 where the stack
+    does not run in the end: the history then has a revision that failed.
+    """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    images = published.resolve(swarm, plan.read())
+    stack = deploy.checked(swarm, published.resolve(swarm, plan.read()))
     with Spinners() as show:
-        outcome = deploy.deploy(swarm, images, timeout, show)
+        outcome = deploy.deploy(swarm, stack, timeout, show)
+    if outcome.new:
+        deploy.prune(swarm, template.settings().keep_revisions)
     click.echo(outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, plan, published
+from image import cluster, options, plan, published, template
 
 
 @click.command()
@@ -12,4 +12,4 @@ from image import cluster, deploy, options, plan, published
 def command(chosen: options.Chosen) -> None:
     """Print the compose file that `deploy` would use."""
     swarm = cluster.read(chosen.context, chosen.credentials)
-    click.echo(deploy.compose(swarm, published.resolve(swarm, plan.read())), nl=False)
+    click.echo(template.compose(swarm, published.resolve(swarm, plan.read())).compose, nl=False)

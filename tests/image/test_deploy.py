@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image import deploy
+from image import deploy, template
 from image.cluster import Cluster, Endpoint, Node
+from image.difference import Change
 from image.errors import UserError
 from image.platform import Platform
 from image.watch import Progress
@@ -24,7 +25,7 @@ IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prome
 
 def rendered(*nodes: Node):
     cluster = replace(CLUSTER, nodes=nodes) if nodes else CLUSTER
-    return yaml.safe_load(deploy.render(deploy.variables(cluster, IMAGES, deploy.settings())))
+    return yaml.safe_load(template.render(template.variables(cluster, IMAGES, template.settings())))
 
 
 def ports(compose):
@@ -81,43 +82,43 @@ def test_the_page_knows_where_prometheus_answers():
 
 def test_a_missing_variable_is_told_with_file_and_line():
     with pytest.raises(UserError, match=r"stack\.yml\.j2, line \d+: .*no attribute 'prometheus'"):
-        deploy.render(deploy.variables(CLUSTER, {"node_exporter": "x"}, deploy.settings()))
+        template.render(template.variables(CLUSTER, {"node_exporter": "x"}, template.settings()))
 
 
 def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
-    template = tmp_path / "stack.yml.j2"
-    template.write_text("services:\n  {% if %}\n")
+    file = tmp_path / "stack.yml.j2"
+    file.write_text("services:\n  {% if %}\n")
     with pytest.raises(UserError, match=r"stack\.yml\.j2, line 2: "):
-        deploy.render({}, template)
+        template.render({}, file)
 
 
 def test_a_swarm_without_a_node_for_prometheus_is_refused_with_the_command_that_labels_one():
     with pytest.raises(UserError, match="no node of attic has the label prometheus=true") as seen:
-        deploy.prometheus_node(replace(CLUSTER, nodes=(PI2, PI3)))
+        template.prometheus_node(replace(CLUSTER, nodes=(PI2, PI3)))
     assert "docker --context attic node update --label-add prometheus=true NODE" in seen.value.message
 
 
 def test_two_nodes_for_prometheus_are_refused_by_name():
     with pytest.raises(UserError, match="pi1 and pi2 have the label"):
-        deploy.prometheus_node(replace(CLUSTER, nodes=(PI1, replace(PI2, labels=PI1.labels))))
+        template.prometheus_node(replace(CLUSTER, nodes=(PI1, replace(PI2, labels=PI1.labels))))
 
 
 def test_a_node_for_prometheus_that_is_away_is_named():
     with pytest.raises(UserError, match="pi1, the node with Prometheus' data, is not ready"):
-        deploy.prometheus_node(replace(CLUSTER, nodes=(replace(PI1, ready=False), PI2)))
+        template.prometheus_node(replace(CLUSTER, nodes=(replace(PI1, ready=False), PI2)))
 
 
 def test_a_configs_name_changes_with_its_content(tmp_path):
     file = tmp_path / "rules.yml"
     file.write_text("one")
-    (first,) = deploy.configs(tmp_path)
+    (first,) = template.configs(tmp_path)
     file.write_text("two")
-    (second,) = deploy.configs(tmp_path)
+    (second,) = template.configs(tmp_path)
     assert first.key == second.key == "rules"
     assert first.name != second.name
 
 
-GOOD = (deploy.FOLDER / "settings.toml").read_text()
+GOOD = (template.FOLDER / "settings.toml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -135,18 +136,26 @@ def test_a_wrong_setting_is_told_by_its_key(tmp_path, text, message):
     file = tmp_path / "settings.toml"
     file.write_text(text)
     with pytest.raises(UserError, match=message):
-        deploy.settings(file)
+        template.settings(file)
 
 
+SCALED = Change("web", "deploy.replicas", "1", "2")
+GONE = Change("old", "", "r/old:1", None)
 RUNNING = (Progress("web", "converged", 2, 2),)
 
 
 @pytest.mark.parametrize(
     ("outcome", "told"),
     [
-        (deploy.Outcome((), (), False, RUNNING), "stack shelf: nothing to do; web 2/2"),
-        (deploy.Outcome(("web",), ("old",), False, RUNNING), "stack shelf: deployed web, removed old; web 2/2"),
-        (deploy.Outcome((), (), True, RUNNING), "stack shelf: nothing changed, waited until all ran; web 2/2"),
+        (deploy.Outcome((), False, 3, False, RUNNING), "stack shelf: nothing to do; web 2/2; revision 3"),
+        (
+            deploy.Outcome((SCALED, SCALED, GONE), True, 4, True, RUNNING),
+            "stack shelf: deployed web, removed old; web 2/2; new revision 4",
+        ),
+        (
+            deploy.Outcome((), True, 3, False, RUNNING),
+            "stack shelf: nothing changed, waited until all ran; web 2/2; revision 3",
+        ),
     ],
 )
 def test_a_deploy_says_what_it_did(outcome, told):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image import deploy, mirror, mirrors
+from image import mirror, mirrors, template
 from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
 from image.mirror import Upstream
@@ -149,12 +149,12 @@ def test_the_clones_own_examples_are_read_and_off() -> None:
 
 
 def test_a_template_says_a_mirror_by_its_name(tmp_path: Path) -> None:
-    template = tmp_path / "stack.yml.j2"
-    template.write_text("{% if mirrors.grafana is defined %}image: {{ mirrors.grafana }}{% endif %}")
-    assert deploy.render({"mirrors": {"grafana": GRAFANA.reference("pi:5000")}}, template) == (
+    file = tmp_path / "stack.yml.j2"
+    file.write_text("{% if mirrors.grafana is defined %}image: {{ mirrors.grafana }}{% endif %}")
+    assert template.render({"mirrors": {"grafana": GRAFANA.reference("pi:5000")}}, file) == (
         f"image: pi:5000/mirror/grafana@{DIGESTS[2]}"
     )
-    assert deploy.render({"mirrors": {}}, template) == ""
+    assert template.render({"mirrors": {}}, file) == ""
 
 
 @given(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image import deploy
+from image import template
 from image.cluster import Cluster, Endpoint, Node
 from image.platform import Platform
 
@@ -22,7 +22,7 @@ IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prome
 
 @pytest.fixture(scope="module")
 def compose():
-    return yaml.safe_load(deploy.render(deploy.variables(CLUSTER, IMAGES, deploy.settings())))
+    return yaml.safe_load(template.render(template.variables(CLUSTER, IMAGES, template.settings())))
 
 
 def test_prometheus_discovers_a_service_that_the_stack_has(compose):
@@ -73,5 +73,5 @@ def test_the_measurements_outlive_a_restart(compose):
 
 
 def test_no_dollar_is_left_for_docker_to_fill_in_from_the_environment():
-    text = deploy.render(deploy.variables(CLUSTER, IMAGES, deploy.settings()))
+    text = template.render(template.variables(CLUSTER, IMAGES, template.settings()))
     assert not re.search(r"(?<!\$)\$(?!\$)[A-Za-z{(]", text.replace("$$", ""))

@@ -1,0 +1,148 @@
+"""What `docker stack deploy` would tell a swarm: docker itself is asked, and nobody hears it.
+
+How a compose file becomes specifications of services is docker's own business, and differs from version to
+version. So docker's command line is run as in a deploy, but against a socket that hands its questions on to
+the swarm's manager, and takes down what it would change instead of passing it on.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker
+import requests
+
+from image.cluster import Cluster
+from image.errors import reason
+from image.rollout import STACK, Rollout, tell
+
+# The image's name as it was asked for; where a service has the same already, docker leaves its image alone,
+# also one that somebody put there by hand.
+IMAGE_LABEL = "com.docker.stack.image"
+_PATIENCE = 30.0
+_JSON = {"Content-Type": "application/json"}
+_HEADERS = ("Api-Version", "Content-Type", "Docker-Experimental", "Ostype", "Server")
+
+
+def foretell(rollout: Rollout, cluster: Cluster, client: docker.DockerClient) -> dict[str, dict[str, Any]]:
+    """The specification that docker would send for each service, by its name without the stack's.
+
+    Networks stand in it by their names, and configs that are not there yet by `new:NAME`.
+
+    Raises:
+        UserError: docker refuses the compose file; with its words.
+    """
+    with _listening(client) as (socket, taken):
+        tell(rollout, cluster, {"DOCKER_HOST": f"unix://{socket}", "DOCKER_TLS_VERIFY": "", "DOCKER_CERT_PATH": ""})
+    return {spec["Name"].removeprefix(f"{STACK}_"): spec for spec in taken.services}
+
+
+class _Taken:
+    """What docker would have changed."""
+
+    def __init__(self) -> None:
+        self.services: list[dict[str, Any]] = []
+        self.configs: list[dict[str, Any]] = []
+        self.secrets: list[dict[str, Any]] = []
+
+    def answer(self, path: str, body: Any) -> Any:
+        """Note a change, and say what the Engine API would."""
+        kind, _, verb = path.rpartition("/")
+        if "/services/" in path:
+            self.services.append(body)
+            return {"ID": f"new:{body['Name']}", "Warnings": None}
+        noted = {"configs": self.configs, "secrets": self.secrets}.get(kind.rpartition("/")[2])
+        if noted is None or verb != "create":
+            return {}  # a network, or new labels of what is there
+        noted.append({"ID": f"new:{body['Name']}", "Spec": body})
+        return {"ID": f"new:{body['Name']}"}
+
+    def amend(self, path: str, found: Any) -> Any:
+        """A manager's answer to a question, as it would be after the changes so far."""
+        match path.rpartition("/")[2]:
+            case "services":
+                for service in found:
+                    service["Spec"].get("Labels", {}).pop(IMAGE_LABEL, None)
+                return found
+            case "configs":
+                return [*found, *self.configs]
+            case "secrets":
+                return [*found, *self.secrets]
+        return found
+
+
+@contextmanager
+def _listening(client: docker.DockerClient) -> Iterator[tuple[Path, _Taken]]:
+    """A socket for docker's command line, in a folder that is this user's alone."""
+    taken = _Taken()
+    with TemporaryDirectory(prefix="pishelf-") as folder:
+        socket = Path(folder) / "docker.sock"
+        with _Server(socket, client, taken) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+            thread.start()
+            try:
+                yield socket, taken
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+class _Server(ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, socket: Path, client: docker.DockerClient, taken: _Taken) -> None:
+        super().__init__(str(socket), _Handler)
+        self.client, self.taken = client, taken
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Docker's command line has gone, and says itself why."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        api = self.server.client.api
+        try:
+            answer = api.get(f"{api.base_url}{self.path}", timeout=_PATIENCE)
+        except requests.RequestException as error:
+            words = {"message": f"the manager does not answer: {reason(error)}"}
+            self._say(502, _JSON, json.dumps(words).encode())
+            return
+        body = answer.content
+        if answer.ok and answer.headers.get("Content-Type", "").startswith("application/json"):
+            body = json.dumps(self.server.taken.amend(urlsplit(self.path).path, answer.json())).encode()
+        self._say(answer.status_code, answer.headers, body)
+
+    do_HEAD = do_GET  # noqa: N815 - the base class calls it
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        said = self.server.taken.answer(urlsplit(self.path).path, body)
+        self._say(201 if self.path.endswith("/create") else 200, _JSON, json.dumps(said).encode())
+
+    def do_DELETE(self) -> None:
+        self._say(200, {}, b"")
+
+    def _say(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name in _HEADERS:
+            if name in headers:
+                self.send_header(name, headers[name])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' own name
+        pass

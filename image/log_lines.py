@@ -1,0 +1,50 @@
+"""A service's log, as the Engine API gives it with details: from which task and node each line is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import docker
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a task."""
+
+    task: str
+    """Its id, and that of its node."""
+    node: str
+    text: str
+
+    @classmethod
+    def parse(cls, line: str) -> Line:
+        """Read `KEY=VALUE,KEY=VALUE TEXT`; source: Engine API, GET /services/(id)/logs with `details`."""
+        head, _, text = line.partition(" ")
+        pairs = (pair.partition("=") for pair in head.split(","))
+        details = {unquote(key): unquote(value) for key, _, value in pairs}
+        return cls(details.get("com.docker.swarm.task.id", ""), details.get("com.docker.swarm.node.id", ""), text)
+
+
+def read(client: docker.DockerClient, service: str, tail: int, follow: bool = False) -> Iterator[Line]:
+    """The last lines of each task, and with `follow` all that come.
+
+    Args:
+        service: its id or full name.
+        tail: how many lines of each task to begin with.
+
+    Raises:
+        docker.errors.DockerException, requests.RequestException: the manager does not answer.
+    """
+    chunks = client.api.service_logs(service, details=True, follow=follow, stdout=True, stderr=True, tail=str(tail))
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (_line(line) for line in lines)
+    if rest:
+        yield _line(rest)
+
+
+def _line(data: bytes) -> Line:
+    return Line.parse(data.decode(errors="replace").rstrip("\r"))

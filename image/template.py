@@ -1,0 +1,174 @@
+"""The stack's template, filled in for one swarm: the owner's settings, the swarm's nodes, images by digest."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from image import mirror, table
+from image.cluster import PROMETHEUS_LABEL, Cluster, Node
+from image.errors import UserError
+from image.published import Published
+from image.rollout import Rollout, object_name
+
+FOLDER = Path(__file__).resolve().parent.parent / "stack"
+TEMPLATE = FOLDER / "stack.yml.j2"
+
+_MARK = re.compile("\0(\\d+)\0")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the owner chooses, in `stack/settings.toml`."""
+
+    keep_revisions: int
+    retention_time: str
+    retention_size: str
+    web_replicas: int
+    web_port: int
+    prometheus_port: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """A file that the swarm hands to a service; its name changes with its content, for the swarm never changes one."""
+
+    key: str
+    name: str
+    file: str
+    """Relative to the compose file."""
+    data: bytes = field(repr=False)
+
+
+def settings(file: Path = FOLDER / "settings.toml") -> Settings:
+    """Read the owner's settings; raises UserError for a key that is unknown, missing or of the wrong kind."""
+    chosen = table.read(Settings, file)
+    for key in ("keep_revisions", "web_replicas", "web_port", "prometheus_port"):
+        value = getattr(chosen, key)
+        if value < 1 or ("port" in key and value > 65535):
+            raise UserError(f"{file}: {key} = {value} is out of range")
+    return chosen
+
+
+def variables(cluster: Cluster, images: Mapping[str, str], chosen: Settings) -> dict[str, Any]:
+    """All that the template may use; raises UserError where the swarm lacks what the stack needs.
+
+    Args:
+        images: name -> reference by digest.
+    """
+    role, replicas = _web(cluster.nodes, chosen.web_replicas)
+    return {
+        "cluster": cluster.name,
+        "images": dict(images),
+        "mirrors": mirror.references(cluster),
+        "settings": asdict(chosen),
+        "configs": configs(),
+        # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.
+        "port_mode": "ingress" if cluster.routes_ports else "host",
+        "endpoint_mode": "vip" if cluster.routes_ports else "dnsrr",
+        "prometheus_label": PROMETHEUS_LABEL,
+        "prometheus_url": f"http://{prometheus_node(cluster).address}:{chosen.prometheus_port}",
+        "web_role": role,
+        "web_replicas": replicas,
+    }
+
+
+def prometheus_node(cluster: Cluster) -> Node:
+    """The node that keeps Prometheus' data; raises UserError unless it is one and it is ready."""
+    labelled = [node for node in cluster.nodes if node.labels.get(PROMETHEUS_LABEL, "").casefold() == "true"]
+    if len(labelled) != 1:
+        names = " and ".join(node.name for node in labelled)
+        problem = f"{names} have" if labelled else f"no node of {cluster.name} has"
+        raise UserError(
+            f"{problem} the label {PROMETHEUS_LABEL}=true, and Prometheus keeps its data on one",
+            f"{cluster.docker} node update --label-{'rm' if labelled else 'add'} "
+            f"{PROMETHEUS_LABEL}{'' if labelled else '=true'} NODE",
+        )
+    if not labelled[0].ready:
+        raise UserError(
+            f"{labelled[0].name}, the node with Prometheus' data, is not ready to take tasks",
+            f"{cluster.docker} node inspect --pretty {labelled[0].name}",
+        )
+    return labelled[0]
+
+
+def _web(nodes: tuple[Node, ...], wanted: int) -> tuple[str, int]:
+    """Role of the nodes that serve the page, and on how many of them: workers, or managers where there are none."""
+    workers = [node for node in nodes if node.ready and node.role == "worker"]
+    managers = [node for node in nodes if node.ready and node.role == "manager"]
+    return ("worker", min(wanted, len(workers))) if workers else ("manager", min(wanted, len(managers)))
+
+
+def configs(folder: Path = FOLDER / "configs") -> tuple[Config, ...]:
+    """The files that the stack hands out as swarm configs, by their content."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return tuple(
+        Config(file.stem, object_name(file.stem, data), f"{folder.name}/{file.name}", data)
+        for file, data in ((file, file.read_bytes()) for file in files)
+    )
+
+
+def filled_with(cluster: Cluster, images: Iterable[Published]) -> dict[str, Any]:
+    """All that the template may use, with the owner's settings; raises UserError as `variables`."""
+    return variables(cluster, {image.name: image.reference for image in images}, settings())
+
+
+def compose(cluster: Cluster, images: Iterable[Published]) -> Rollout:
+    """The stack for a swarm, from the clone; raises UserError where something that it needs is not there."""
+    images = tuple(images)
+    files = {config.file: config.data for config in configs()}
+    return Rollout(render(filled_with(cluster, images)), files, {image.reference: image.tag for image in images})
+
+
+def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
+    """Fill in the template; raises UserError with its file and line where it asks for what there is not."""
+    return _filled(values, template, lambda environment: environment.get_template(template.name))
+
+
+def lines(values: Mapping[str, Any], template: Path = TEMPLATE) -> tuple[int, ...]:
+    """The template's line that each line of what `render` makes of it comes from."""
+
+    def marked(environment: jinja2.Environment) -> jinja2.Template:
+        tree = environment.parse(template.read_text(encoding="utf-8"))
+        for data in tree.find_all(jinja2.nodes.TemplateData):
+            texts = enumerate(data.data.split("\n"), data.lineno)
+            data.data = "\n".join(f"\0{number}\0{text}" for number, text in texts)
+        return environment.from_string(tree)
+
+    found = [1]
+    for text in _filled(values, template, marked).split("\n"):
+        mark = _MARK.match(text)  # none where an expression's value has lines of its own
+        found.append(int(mark[1]) if mark else found[-1])
+    return tuple(found[1:])
+
+
+def _filled(values: Mapping[str, Any], template: Path, load: Callable[[jinja2.Environment], jinja2.Template]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 -- it makes YAML, not HTML
+    )
+    try:
+        return load(environment).render(values)
+    except jinja2.TemplateNotFound as error:
+        raise UserError(f"there is no template {template}", f"git checkout {template.name}") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"{template.name}, line {error.lineno}: {error.message}") from error
+    except jinja2.UndefinedError as error:
+        raise UserError(
+            f"{template.name}, line {_line_of(error, template)}: {error.message}",
+            f"one of the variables {', '.join(sorted(values))}",
+        ) from error
+
+
+def _line_of(error: BaseException, template: Path) -> int | str:
+    """The template's line that raised; jinja2 puts it into the traceback."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(template)]
+    return (frames[-1].lineno if frames else None) or "?"

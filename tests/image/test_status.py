@@ -1,0 +1,131 @@
+"""The stack at one glance, and its logs, on values as the Engine API gives them."""
+
+from __future__ import annotations
+
+import pytest
+
+from image import logs, status
+from image.cluster import Node
+from image.errors import UserError
+from image.log_lines import Line
+from image.platform import Platform
+from image.status import Status, TaskState
+from image.watch import Service, Snapshot, Task
+
+WEB = "r/web@sha256:1"
+TEMPLATE = {"ContainerSpec": {"Image": WEB}, "Placement": {}}
+SERVICE = {
+    "ID": "s1",
+    "Spec": {"Name": "shelf_web", "TaskTemplate": TEMPLATE, "Mode": {"Replicated": {"Replicas": 2}}},
+}
+
+
+def node(number: int, availability: str = "active", state: str = "ready") -> dict[str, object]:
+    return {
+        "ID": f"n{number}",
+        "Spec": {"Role": "manager" if number == 1 else "worker", "Availability": availability},
+        "Description": {"Hostname": f"pi{number}", "Platform": {"Architecture": "aarch64"}},
+        "Status": {"State": state, "Addr": f"198.18.0.1{number}"},
+        **({"ManagerStatus": {"Leader": True}} if number == 1 else {}),
+    }
+
+
+def task(name: str, slot: int, state: str, at: int, desired: str = "running", error: str = "") -> dict[str, object]:
+    return {
+        "ID": name,
+        "ServiceID": "s1",
+        "NodeID": f"n{slot}",
+        "Slot": slot,
+        "DesiredState": desired,
+        "CreatedAt": f"2026-01-01T00:00:0{at}Z",
+        "Status": {"State": state, "Err": error},
+        "Spec": TEMPLATE,
+    }
+
+
+def of(*tasks: dict[str, object]) -> Status:
+    return status.of([SERVICE], tasks, [node(2, "drain"), node(1), {"ID": "n9", **HALF}], {WEB: "v1-abc"})
+
+
+HALF = {"Spec": {"Role": "worker", "Availability": "active"}, "Status": {"State": "unknown"}}
+
+
+def test_a_service_shows_its_count_and_its_images_version():
+    (service,) = of(task("t1", 1, "running", 1)).services
+    assert (service.name, service.running, service.wanted, service.version) == ("web", 1, 2, "v1-abc")
+
+
+def test_an_image_that_no_revision_knows_shows_its_digest():
+    (service,) = status.of([SERVICE], [], [node(1)], {}).services
+    assert service.version == "web@sha256:1"
+
+
+def test_each_place_shows_its_newest_task_and_why_the_one_before_ended():
+    seen = of(
+        task("t2", 2, "starting", 3),
+        task("t0", 2, "failed", 2, "shutdown", "task: non-zero exit (1)"),
+        task("t1", 1, "running", 1),
+    )
+    assert seen.tasks == (
+        TaskState("web", 1, "pi1", "running", "v1-abc", ""),
+        TaskState("web", 2, "pi2", "starting", "v1-abc", "task: non-zero exit (1)"),
+    )
+
+
+def test_a_place_that_was_given_up_shows_nothing():
+    assert of(task("t1", 1, "shutdown", 1, "shutdown")).tasks == ()
+
+
+def test_nodes_show_what_they_are_and_what_they_do():
+    half, leader, drained = of(task("t1", 1, "running", 1)).nodes
+    assert (leader.name, leader.role, leader.state, leader.tasks) == ("pi1", "leader", "ready", 1)
+    assert (drained.name, drained.role, drained.availability, drained.platform) == (
+        "pi2",
+        "worker",
+        "drain",
+        "linux/arm64",
+    )
+    # a node whose join was cut off has said nothing of itself yet
+    assert (half.name, half.state, half.platform) == ("n9", "unknown", "unknown")
+
+
+def test_plain_lines_are_columns():
+    assert status.lines(of(task("t1", 1, "running", 1)))[:2] == [
+        "SERVICE  RUNNING  VERSION  PORTS  STATE",
+        "web      1/2      v1-abc          waiting for tasks",
+    ]
+
+
+PI2 = Node("n2", "pi2", "198.18.0.12", "worker", True, Platform("linux", "arm64"))
+SNAPSHOT = Snapshot(
+    (Service("s1", "web", "x", "x"), Service("s2", "node_exporter", "x", "x")),
+    (Task("t1", "s1", "running", "running", "x", "n2", 3), Task("t2", "s2", "running", "running", "x", "n2")),
+    (PI2,),
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (Line("t1", "n2", "hello  there"), "web.3@pi2 | hello  there"),
+        (Line("t2", "n2", ""), "node_exporter@pi2 | "),
+        (Line("gone", "n7", "x"), "?@n7 | x"),
+    ],
+)
+def test_a_line_is_told_with_its_task_and_node(line, told):
+    assert logs.told(line, SNAPSHOT) == told
+
+
+def test_a_line_is_read_with_its_details():
+    text = "com.docker.swarm.node.id=n2,com.docker.swarm.service.id=s1,com.docker.swarm.task.id=t1,x=a%2Cb GET / 200"
+    assert Line.parse(text) == Line("t1", "n2", "GET / 200")
+
+
+def test_a_service_is_found_by_its_name_with_or_without_the_stacks():
+    assert logs.named(SNAPSHOT, "web") == logs.named(SNAPSHOT, "shelf_web")
+
+
+def test_an_unknown_service_is_told_with_the_nearest():
+    with pytest.raises(UserError, match="no service 'node-exporter'") as seen:
+        logs.named(SNAPSHOT, "node-exporter")
+    assert "Try: node_exporter of web, node_exporter" in seen.value.message
