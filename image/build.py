@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from image import bootstrap, pack, published, web_ui
+from image import bootstrap, columns, pack, published, web_ui
 from image.bake import Contents, bake, bake_and_push
 from image.cluster import Cluster
 from image.errors import UserError
@@ -200,9 +200,7 @@ def lines(there: Mapping[str, Published]) -> list[str]:
             rows.append(
                 (name, image.tag, str(platform), *(_megabytes(sizes.plain, sizes.packed) if sizes else ("", "")))
             )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*table, "", *(image.reference for _, image in sorted(there.items()))]
+    return [*columns.aligned(rows), "", *(image.reference for _, image in sorted(there.items()))]
 
 
 def _megabytes(plain: int, packed: int | None) -> tuple[str, str]:

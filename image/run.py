@@ -24,6 +24,15 @@ _stopping = threading.Event()
 _OURS = (str(Path(__file__).resolve().parent.parent / ".build" / "bin"), str(Path(sys.prefix) / "bin"))
 
 
+class ProgramError(UserError):
+    """A program failed; `code` is negative where a signal ended it, and `output` is all that it said."""
+
+    def __init__(self, message: str, code: int, output: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.output = output
+
+
 def run(
     *argv: str | Path,
     cwd: Path | None = None,
@@ -43,12 +52,13 @@ def run(
         both: return what it said on standard error, too.
 
     Raises:
-        UserError: it is not installed, it failed or it took too long; with the command as one can
-            paste it and the program's last lines.
+        UserError: it is not installed, it failed (ProgramError) or it took too long; with the command as
+            one can paste it and the program's last lines.
+        KeyboardInterrupt: `stop` was called; what a program that was ended said of it counts for nothing.
     """
     words = [str(word) for word in argv]
     if _stopping.is_set():
-        raise UserError(f"{words[0]} was not started: interrupted")
+        raise KeyboardInterrupt
     _log.info("%s", _pasteable(words, cwd, env or {}))
     try:
         process = subprocess.Popen(
@@ -65,8 +75,11 @@ def run(
         raise UserError(f"{words[0]} is not installed", "make setup") from None
     done = _ended(process, words, text or "", timeout)
     if done.returncode != 0:
+        if _stopping.is_set():
+            raise KeyboardInterrupt
         tail = "\n  ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL:])
-        raise UserError(f"{shlex.join(words)} ended with {done.returncode}:\n  {tail}" + _kept(log, done))
+        message = f"{shlex.join(words)} ended with {done.returncode}:\n  {tail}" + _kept(log, done)
+        raise ProgramError(message, done.returncode, done.stdout + done.stderr)
     return done.stdout + done.stderr if both else done.stdout
 
 
@@ -109,8 +122,11 @@ def _kept(log: Path | None, done: subprocess.CompletedProcess[str]) -> str:
     """Write down all that a failed program said, and say where."""
     if not log:
         return ""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(f"{shlex.join(done.args)}\n{done.stdout}{done.stderr}", encoding="utf-8")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"{shlex.join(done.args)}\n{done.stdout}{done.stderr}", encoding="utf-8")
+    except OSError as error:  # a full disk may be why it failed
+        return f"\n  (cannot write {log}: {error.strerror})"
     return f"\n  all of it: {log}"
 
 
