@@ -71,15 +71,16 @@ def told(folder: Path) -> Iterator[None]:
     try:
         yield
     except ProgramError as error:
-        raise explained(error, folder) from error
+        raise known(error, folder) from error
 
 
-def explained(error: ProgramError, folder: Path) -> UserError:
+def known(error: UserError, folder: Path) -> UserError:
     """The error in terms of its cause; as it is where none is known."""
+    if not isinstance(error, ProgramError):
+        return error
     for cause in _CAUSES:
         if found := cause.pattern.search(error.output):
-            log = "".join(f"\n{line}" for line in error.message.splitlines() if line.startswith("  all of it: "))
-            return UserError(f"{cause.meaning}:\n  {found[0].strip()}{log}", cause.fix.format(folder=folder))
+            return UserError(f"{cause.meaning}:\n  {found[0].strip()}", cause.fix.format(folder=folder))
     return error
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -93,6 +94,11 @@ def _pasteable(words: list[str], cwd: Path | None, env: Mapping[str, str]) -> st
 def stop() -> None:
     """End the programs that run, and start no more: a person has interrupted this process."""
     _stopping.set()
+
+
+def end_as_by_ctrl_c() -> None:
+    """From now, whoever ends this process ends the programs that it has started, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _ended(

@@ -40,7 +40,7 @@ def built(image: Image, go: Go, ui: WebUi) -> Path:
         environment = {
             "PATH": f"{bin_folder}:{NODE / 'bin'}:{os.environ['PATH']}",
             "CI": "true",  # it must not ask
-            "npm_config_store_dir": str(cache.folder() / "pnpm-store"),
+            "npm_config_store_dir": str(cache.lasting("pnpm-store")),
         }
         for words in recipe.pnpm(ui):
             run("pnpm", *words, cwd=work, env=environment, log=LOGS / f"web-ui-{image.name}-{words[0]}.log")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import build, cache, cluster, options, plan, progress
+from image import build, cache, cluster, durations, options, plan, progress
 from image.platform import Platform
 
 
@@ -37,6 +37,7 @@ def command(
         todo = build.status(swarm, what)
     there = todo.there
     if todo.missing:
-        with progress.shown(build.work(todo, what)) as told:
+        pieces = build.work(todo, what)
+        with progress.shown(len(pieces), durations.TimeLeft(pieces, at_once)) as told:
             there = build.build(swarm, what, todo, at_once, told)
     click.echo("\n".join(build.lines(there)))
