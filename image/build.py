@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from image import bootstrap, columns, durations, pack, published, web_ui
+from image import bootstrap, durations, pack, published, web_ui
 from image.bake import Contents, bake, bake_and_push
 from image.cluster import Cluster
+from image.durations import TimeLeft
 from image.errors import UserError
 from image.pack import Program
 from image.plan import ROOT, Image, Plan
@@ -113,8 +114,17 @@ def _alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
         yield
 
 
-def work(todo: Status, plan: Plan) -> tuple[str, ...]:
-    """The pieces of work that `build` will tell of."""
+def work(todo: Status, plan: Plan) -> int:
+    """How many pieces of work `build` will tell of."""
+    return len(_pieces(todo, plan))
+
+
+def time_left(todo: Status, plan: Plan, jobs: int) -> TimeLeft:
+    """What their last durations say of how long it will take."""
+    return TimeLeft(_pieces(todo, plan), jobs)
+
+
+def _pieces(todo: Status, plan: Plan) -> tuple[str, ...]:
     uis = (_ui_work(image) for image in todo.missing if image.about.web_ui)
     programs = (
         _program_work(image, platform) for image in todo.missing for platform in platforms(image, plan, todo.there)
@@ -222,19 +232,3 @@ def _raise_first(futures: Collection[Future[Any]]) -> None:
     if errors:
         # One cause, such as a proxy that is away, is told once and not for each program.
         raise UserError("\n".join(dict.fromkeys(error.message for error in errors if isinstance(error, UserError))))
-
-
-def lines(there: Mapping[str, Published]) -> list[str]:
-    """A table of the programs' sizes, and each image's reference."""
-    rows = [("IMAGE", "TAG", "PLATFORM", "PLAIN", "PACKED")]
-    for name, image in sorted(there.items()):
-        for platform in sorted(image.platforms):
-            sizes = image.sizes.get(platform)
-            rows.append(
-                (name, image.tag, str(platform), *(_megabytes(sizes.plain, sizes.packed) if sizes else ("", "")))
-            )
-    return [*columns.aligned(rows), "", *(image.reference for _, image in sorted(there.items()))]
-
-
-def _megabytes(plain: int, packed: int | None) -> tuple[str, str]:
-    return f"{plain / 1e6:.1f} MB", f"{packed / 1e6:.1f} MB" if packed else "-"
