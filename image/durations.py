@@ -62,6 +62,8 @@ class TimeLeft:
     def begin(self, what: str) -> None:
         """It is worked on from now."""
         self._begun[what] = monotonic()
+        # One that ended meanwhile may tell how long those of its kind take.
+        self._expected |= {piece: last(piece) for piece, seconds in list(self._expected.items()) if seconds is None}
 
     def end(self, what: str) -> None:
         """It is done."""

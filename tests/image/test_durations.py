@@ -75,3 +75,13 @@ def test_the_time_left_is_said_and_what_was_never_done_comes_on_top() -> None:
     assert str(left) == "more than 10 min left"
     left.end("a linux/arm64")
     assert str(left) == ""
+
+
+def test_the_first_of_a_kind_tells_how_long_the_others_take() -> None:
+    left = TimeLeft(["a linux/arm64", "a linux/amd64"], 1)
+    left.begin("a linux/arm64")
+    assert str(left) == ""
+    left.end("a linux/arm64")
+    durations.remember("a linux/arm64", 120)
+    left.begin("a linux/amd64")
+    assert str(left) == "about 2 min left"
