@@ -1,4 +1,4 @@
-"""Why a program failed, where that is no fault of what it was given; and what helps."""
+"""Why a program failed, where that is no fault of the source that it worked on; and what helps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Cause:
     """With `{folder}`, where go.mod is."""
 
 
-_CAUSES = (
+_MACHINES = (
     Cause(
         re.compile(r".*(?:[Nn]o space left on device|disk full).*"),
         "the disk is full",
@@ -35,6 +35,8 @@ _CAUSES = (
         "this machine ran out of memory",
         "the same command with --jobs 1",
     ),
+)
+_GOS = (
     Cause(
         re.compile(r".*checksum mismatch.*"),
         "a module is not what go.sum says",
@@ -62,25 +64,25 @@ _CAUSES = (
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
+def told(go_mod: Path | None = None) -> Iterator[None]:
     """Where a program fails for a known cause, raise a UserError that says so.
 
     Args:
-        folder: where go.mod is, for the advice.
+        go_mod: for the go command, the folder with its go.mod.
     """
     try:
         yield
     except ProgramError as error:
-        raise known(error, folder) from error
+        raise known(error, go_mod) from error
 
 
-def known(error: UserError, folder: Path) -> UserError:
+def known(error: UserError, go_mod: Path | None = None) -> UserError:
     """The error in terms of its cause; as it is where none is known."""
     if not isinstance(error, ProgramError):
         return error
-    for cause in _CAUSES:
+    for cause in (*_MACHINES, *(_GOS if go_mod else ())):
         if found := cause.pattern.search(error.output):
-            return UserError(f"{cause.meaning}:\n  {found[0].strip()}", cause.fix.format(folder=folder))
+            return UserError(f"{cause.meaning}:\n  {found[0].strip()}", cause.fix.format(folder=go_mod))
     return error
 
 
@@ -88,4 +90,4 @@ def is_machines(error: UserError) -> bool:
     """Whether a program failed because of the machine: full, out of memory. Another time it may not."""
     if not isinstance(error, ProgramError):
         return False
-    return error.code in _KILLED or any(cause.pattern.search(error.output) for cause in _CAUSES[:2])
+    return error.code in _KILLED or any(cause.pattern.search(error.output) for cause in _MACHINES)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from image import cache, elf, recipe
+from image import cache, causes, elf, recipe
 from image.compile import LOGS
 from image.errors import UserError
 from image.plan import Debian, Image
@@ -49,12 +49,13 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
         # A tarball, which mmdebstrap writes as this user; a folder would be another user's where it is not root.
         tarball = folder / "tree.tar"
         settings = folder / "apt.conf"
-        run(
-            *("mmdebstrap", "--quiet", *_wanted(debian, settings)),
-            f"--architectures={architecture}",
-            *(debian.suite, str(tarball), *_sources(debian.suite)),
-            log=LOGS / f"debian-{image.name}-{architecture}.log",
-        )
+        with causes.told():
+            run(
+                *("mmdebstrap", "--quiet", *_wanted(debian, settings)),
+                f"--architectures={architecture}",
+                *(debian.suite, str(tarball), *_sources(debian.suite)),
+                log=LOGS / f"debian-{image.name}-{architecture}.log",
+            )
         program = folder / image.about.program
         _take_out(tarball, debian, program)
         (folder / _SOURCE).write_text(json.dumps(asdict(_built_from(tarball, debian))), encoding="utf-8")

@@ -72,8 +72,8 @@ def tools(folder: Path = TOOLS) -> tuple[Pin, ...]:
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     pins = []
     for package in re.findall(r"^tool (\S+)", text, re.MULTILINE):
-        modules = [module for module in re.findall(r"^\s+(\S+) v", text, re.MULTILINE) if package.startswith(module)]
-        module = max(modules, key=len, default=package)
+        known = re.findall(r"^\s*(?:require )?(\S+) v\d", text, re.MULTILINE)
+        module = max((each for each in known if f"{package}/".startswith(f"{each}/")), key=len, default=package)
         pins.append(Pin(package.rpartition("/")[2], folder, Go(module, package), required(folder, module)))
     return tuple(pins)
 

@@ -80,7 +80,7 @@ def packed(plain: Path, target: Path, image: Image, platform: Platform) -> Sizes
     except UserError as error:
         target.unlink(missing_ok=True)
         if causes.is_machines(error):
-            raise causes.known(error, image.folder) from error
+            raise causes.known(error) from error
         return Sizes(size, None, f"stays unpacked: {error.message.splitlines()[0]}")
     return Sizes(size, target.stat().st_size)
 

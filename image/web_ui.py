@@ -10,7 +10,7 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
-from image import cache, recipe
+from image import cache, causes, recipe
 from image.compile import LOGS, module_source
 from image.errors import UserError
 from image.plan import Go, Image, WebUi
@@ -42,8 +42,9 @@ def built(image: Image, go: Go, ui: WebUi) -> Path:
             "CI": "true",  # it must not ask
             "npm_config_store_dir": str(cache.lasting("pnpm-store")),
         }
-        for words in recipe.pnpm(ui):
-            run("pnpm", *words, cwd=work, env=environment, log=LOGS / f"web-ui-{image.name}-{words[0]}.log")
+        with causes.told():
+            for words in recipe.pnpm(ui):
+                run("pnpm", *words, cwd=work, env=environment, log=LOGS / f"web-ui-{image.name}-{words[0]}.log")
         if not any((work / ui.output).rglob("index.html")):
             raise UserError(f"building the web interface of {image.name} gave no {ui.output}/**/index.html")
         (work / ui.output).rename(folder / "files")

@@ -191,6 +191,19 @@ def test_the_exporter_goes_to_an_older_version_and_back_and_is_what_it_was(tmp_p
     assert contents(tmp_path / "NodeExporter") == committed
 
 
+def test_the_pin_of_a_tool_moves_like_that_of_an_image(clone: Path) -> None:
+    folder = clone / "tools"
+    folder.mkdir()
+    (folder / "go.mod").write_text(
+        "module tools\n\ngo 1.25\n\ntool example.org/hello\n\nrequire example.org/hello v0.301.0 // indirect\n"
+    )
+    modules.go("mod", "tidy", folder=folder)
+    (pin,) = modules.tools(folder)
+    assert outdated.outdated((), [pin])[0].newer == ("0.302.0", "0.310.1")
+    assert bump.bump("hello", "0.302.0", clone).folder == folder
+    assert modules.tools(folder)[0].version == "0.302.0"
+
+
 def test_outdated_lists_all_images_and_tools_without_a_swarm() -> None:
     done = command(sys.executable, "-m", "image", "outdated", "--json", DOCKER_HOST="tcp://127.0.0.1:9")
     found = {each["name"]: each for each in json.loads(done.ok())}

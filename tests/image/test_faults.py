@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from image import build, cache, durations, modules
+from image import build, cache, causes, durations, modules
 from image.errors import UserError
 from image.plan import Image, Plan
 from image.progress import Lines
-from image.run import run
+from image.run import ProgramError, run
 from tests.commands import ROOT, Done, command, until
 from tests.image.go_proxy import publish
 from tests.image.programs import ARMV6, OWN, hello
@@ -181,3 +181,24 @@ def test_compilers_are_as_many_as_cores_and_as_memory_now(cores: int, available:
 
 def test_where_the_kernel_tells_no_memory_one_compiler_runs() -> None:
     assert build.jobs(8, "") == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "meaning", "fix"),
+    [
+        ("go: x: dial tcp: lookup proxy: no such host", "module proxy does not answer", "GOPROXY"),
+        ("go: go.mod requires go >= 1.99 (running go 1.27.3)", "needs a newer Go", "requirements.in"),
+        ("main.go:3: missing go.sum entry for module x", "do not belong together", "git checkout /hello"),
+        ("/tool/link: signal: killed", "ran out of memory", "--jobs 1"),
+    ],
+)
+def test_a_known_cause_is_told_with_what_helps(output: str, meaning: str, fix: str) -> None:
+    told = causes.known(ProgramError("go build ended with 1", 1, f"# hello\n{output}\n"), Path("/hello")).message
+    assert output in told
+    assert meaning in told
+    assert fix in told.rpartition("Try: ")[2]
+
+
+def test_an_unknown_cause_stays_as_it_was_told() -> None:
+    error = ProgramError("go build ended with 1", 1, "main.go:3: undefined: nonsense")
+    assert causes.known(error, Path("/hello")) is error

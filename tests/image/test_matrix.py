@@ -18,7 +18,7 @@ import pytest
 from image import plan
 from tests.commands import ROOT, Lab, command
 from tests.conftest import NAME
-from tests.image.test_images_on_the_lab import NAMES, curl, login, platforms
+from tests.image.test_images_on_the_lab import INDEX, NAMES, curl, login, platforms
 
 pytestmark = pytest.mark.matrix
 
@@ -50,7 +50,8 @@ def matrix(engine: None) -> Iterator[Lab]:
 
 def program(lab: Lab, name: str, digest: str) -> bytes:
     """The image's program, out of the layers that the registry gives to a node."""
-    manifest = json.loads(curl(lab, f"/v2/{name}/manifests/{digest}"))
+    accept = f"Accept: {INDEX.replace('index', 'manifest')}"
+    manifest = json.loads(curl(lab, f"/v2/{name}/manifests/{digest}", "-H", accept))
     address, secret = login(lab)
     for layer in manifest["layers"]:
         done = subprocess.run(
