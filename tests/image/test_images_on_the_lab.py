@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, Lab, command
-from tests.image.lab_registry import INDEX, curl, login
+from tests.image.lab_registry import INDEX, curl, login, manifest
 
 NAMES = ("busybox", "node_exporter", "prometheus", "registry")
 
@@ -55,9 +55,8 @@ def test_json_tells_of_each_platform_what_the_registry_holds(images: Lab) -> Non
         held = platforms(images, image["name"], image["tag"])
         assert {row["platform"]: row["digest"] for row in image["platforms"]} == held
         for row in image["platforms"]:
-            path = f"/v2/{image['name']}/manifests/{row['digest']}"
-            manifest = json.loads(curl(images, path, "-H", f"Accept: {INDEX.replace('index', 'manifest')}"))
-            assert row["wire"] == sum(layer["size"] for layer in manifest["layers"])
+            layers = manifest(images, image["name"], row["digest"])["layers"]
+            assert row["wire"] == sum(layer["size"] for layer in layers)
             assert row["wire"] < row["plain"]
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import json
 import platform as machine
 import subprocess
 import tarfile
@@ -18,7 +17,8 @@ import pytest
 from image import plan
 from tests.commands import ROOT, Lab, command
 from tests.conftest import NAME
-from tests.image.test_images_on_the_lab import INDEX, NAMES, curl, login, platforms
+from tests.image.lab_registry import login, manifest
+from tests.image.test_images_on_the_lab import NAMES, platforms
 
 pytestmark = pytest.mark.matrix
 
@@ -50,10 +50,8 @@ def matrix(engine: None) -> Iterator[Lab]:
 
 def program(lab: Lab, name: str, digest: str) -> bytes:
     """The image's program, out of the layers that the registry gives to a node."""
-    accept = f"Accept: {INDEX.replace('index', 'manifest')}"
-    manifest = json.loads(curl(lab, f"/v2/{name}/manifests/{digest}", "-H", accept))
     address, secret = login(lab)
-    for layer in manifest["layers"]:
+    for layer in manifest(lab, name, digest)["layers"]:
         done = subprocess.run(
             ["curl", "--silent", "--show-error", "--fail", "--max-time", "120", "--cacert", lab.folder / "ca.pem",
              "--config", "-", f"https://{address}/v2/{name}/blobs/{layer['digest']}"],
