@@ -41,6 +41,7 @@ version_numbers = '0\\.(\\d)(\\d\\d)\\.(\\d+)'
 folder = "ui"
 script = "build"
 output = "static"
+target = "ui"
 pnpm = "10.1.0"
 pnpm_integrity = "sha512-AAAA"
 
