@@ -15,10 +15,10 @@ VENV := .venv/bin
 # The tools of this clone before those of the machine.
 export PATH := $(CURDIR)/.build/bin:$(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: help setup demo lab provision doctor images stack prove test lint bench lock clean distclean
+.PHONY: help setup demo lab provision doctor images stack prove test test-matrix lint bench lock clean distclean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## prepare this machine: packages, an engine, .venv, tools
 	@$(if $(READY),:,$(PYTHON) -m tools.setup)
@@ -53,6 +53,9 @@ prove: setup ## prove that the stack does what it should (CONTEXT=…)
 
 test: setup lint ## lint and all tests
 	@pytest --numprocesses 2 --dist loadgroup # two labs at a time: most tests of a lab wait for it
+
+test-matrix: setup ## build and start all images for all four platforms: half an hour when cold
+	@pytest -m matrix
 
 lint: setup ## ruff and mypy --strict
 	@ruff check .

@@ -4,7 +4,7 @@ go 1.25.8
 
 tool github.com/prometheus/prometheus/cmd/prometheus
 
-// The module version of Prometheus 3.14.0.
+// The module's version is not the program's: image.toml says how it is read.
 require github.com/prometheus/prometheus v0.314.0 // indirect
 
 require (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from image import bootstrap, pack, published, web_ui
+from image import bootstrap, durations, pack, published, web_ui
 from image.bake import Contents, bake, bake_and_push
 from image.cluster import Cluster
+from image.durations import TimeLeft
 from image.errors import UserError
 from image.pack import Program
 from image.plan import ROOT, Image, Plan
@@ -25,6 +28,7 @@ from image.run import stop
 
 REGISTRY = "registry"
 """The name of the image that the cluster's registry runs."""
+PUSH = "push the images"
 # What a linker of a large program takes; source: GNU time on Prometheus' link.
 _LINKER_BYTES = 2 * 1024**3
 
@@ -89,7 +93,7 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
     from image.push import publish  # its libraries take half a second; who has nothing to do need not wait for them
 
     contents = make(todo.missing, plan, todo.there, jobs, progress)
-    with _alone(cluster, progress), step(progress, "push the images"):
+    with _alone(cluster, progress), _timed(progress, PUSH):
         digests = bake_and_push(contents, cluster)
         there = {**todo.there, **publish(Registry.of(cluster), contents, digests)}
         bootstrap.sweep(cluster, plan.images)
@@ -112,8 +116,20 @@ def _alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
 
 def work(todo: Status, plan: Plan) -> int:
     """How many pieces of work `build` will tell of."""
-    programs = sum(len(platforms(image, plan, todo.there)) for image in todo.missing)
-    return programs + sum(1 for image in todo.missing if image.about.web_ui) + 1
+    return len(_pieces(todo, plan))
+
+
+def time_left(todo: Status, plan: Plan, jobs: int) -> TimeLeft:
+    """What their last durations say of how long it will take."""
+    return TimeLeft(_pieces(todo, plan), jobs)
+
+
+def _pieces(todo: Status, plan: Plan) -> tuple[str, ...]:
+    uis = (_ui_work(image) for image in todo.missing if image.about.web_ui)
+    programs = (
+        _program_work(image, platform) for image in todo.missing for platform in platforms(image, plan, todo.there)
+    )
+    return (*uis, *programs, PUSH)
 
 
 def default_platforms(cluster: Cluster) -> tuple[Platform, ...]:
@@ -122,9 +138,18 @@ def default_platforms(cluster: Cluster) -> tuple[Platform, ...]:
 
 
 def default_jobs() -> int:
-    """As many compilers as there are cores, and as their linkers find memory for."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(os.cpu_count() or 1, memory // _LINKER_BYTES))
+    """As many compilers as there are cores for this process, and as their linkers find memory for now."""
+    return jobs(len(os.sched_getaffinity(0)), Path("/proc/meminfo").read_text(encoding="ascii"))
+
+
+def jobs(cores: int, memory: str) -> int:
+    """How many compilers; at least one.
+
+    Args:
+        memory: what /proc/meminfo says; its MemAvailable counts what the kernel could free. Source: proc(5).
+    """
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", memory, re.MULTILINE)
+    return max(1, min(cores, int(found[1]) * 1024 // _LINKER_BYTES)) if found else 1
 
 
 def make(
@@ -166,8 +191,25 @@ def platforms(image: Image, plan: Plan, there: Mapping[str, Published]) -> tuple
     return tuple(sorted({*plan.platforms, *had}))
 
 
+def _program_work(image: Image, platform: Platform) -> str:
+    return f"{image.name} {platform}"
+
+
+def _ui_work(image: Image) -> str:
+    return f"{image.name} web interface"
+
+
+@contextmanager
+def _timed(progress: Progress, what: str) -> Iterator[list[str]]:
+    """A step whose duration is remembered where it succeeds."""
+    start = time.monotonic()
+    with step(progress, what) as notes:
+        yield notes
+    durations.remember(what, time.monotonic() - start)
+
+
 def _program(image: Image, platform: Platform, packing: bool, progress: Progress) -> Program:
-    with step(progress, f"{image.name} {platform}") as notes:
+    with _timed(progress, _program_work(image, platform)) as notes:
         program = pack.ready(image, platform, packing)
         if program.sizes.notice:
             notes.append(program.sizes.notice)
@@ -177,7 +219,7 @@ def _program(image: Image, platform: Platform, packing: bool, progress: Progress
 def _web_ui(image: Image, progress: Progress) -> Path:
     if not image.about.go or not image.about.web_ui:
         raise UserError(f"{image.name} has no web interface to build")
-    with step(progress, f"{image.name} web interface"):
+    with _timed(progress, _ui_work(image)):
         return web_ui.built(image, image.about.go, image.about.web_ui)
 
 
@@ -188,22 +230,5 @@ def _raise_first(futures: Collection[Future[Any]]) -> None:
         if not isinstance(error, UserError):
             raise error
     if errors:
-        raise UserError("\n".join(error.message for error in errors if isinstance(error, UserError)))
-
-
-def lines(there: Mapping[str, Published]) -> list[str]:
-    """A table of the programs' sizes, and each image's reference."""
-    rows = [("IMAGE", "TAG", "PLATFORM", "PLAIN", "PACKED")]
-    for name, image in sorted(there.items()):
-        for platform in sorted(image.platforms):
-            sizes = image.sizes.get(platform)
-            rows.append(
-                (name, image.tag, str(platform), *(_megabytes(sizes.plain, sizes.packed) if sizes else ("", "")))
-            )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*table, "", *(image.reference for _, image in sorted(there.items()))]
-
-
-def _megabytes(plain: int, packed: int | None) -> tuple[str, str]:
-    return f"{plain / 1e6:.1f} MB", f"{packed / 1e6:.1f} MB" if packed else "-"
+        # One cause, such as a proxy that is away, is told once and not for each program.
+        raise UserError("\n".join(dict.fromkeys(error.message for error in errors if isinstance(error, UserError))))

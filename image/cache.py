@@ -18,7 +18,8 @@ from pathlib import Path
 
 from image.errors import UserError
 
-_ABANDONED = 24 * 3600
+_ABANDONED = 24 * 3600.0  # seconds
+_UNUSED = 60 * _ABANDONED
 
 
 def folder() -> Path:
@@ -27,9 +28,15 @@ def folder() -> Path:
 
 
 def find(kind: str, parts: object) -> Path | None:
-    """The entry that was made from `parts`, if there is one."""
+    """The entry that was made from `parts`, if there is one; it counts as used then."""
     entry = folder() / f"{kind}-{_key(parts)}"
-    return entry if entry.is_dir() else None
+    try:
+        os.utime(entry)
+    except FileNotFoundError:
+        return None
+    except OSError:  # another user's, or on a disk that is read-only: it serves all the same
+        pass
+    return entry
 
 
 def ensure(kind: str, parts: object, make: Callable[[Path], None]) -> Path:
@@ -54,6 +61,7 @@ def ensure(kind: str, parts: object, make: Callable[[Path], None]) -> Path:
         make(work)
         settle(work)
         _to_disk(work)
+        os.utime(work)
         work.rename(entry)
     except OSError as error:
         if not entry.is_dir():  # else another run was quicker, with the same
@@ -63,12 +71,36 @@ def ensure(kind: str, parts: object, make: Callable[[Path], None]) -> Path:
     return entry
 
 
-def sweep() -> None:
-    """Remove what runs that were killed a day ago left."""
-    for work in folder().glob(".*-*"):
-        with suppress(FileNotFoundError):
-            if time.time() - work.stat().st_ctime > _ABANDONED:
-                shutil.rmtree(work, ignore_errors=True)
+def lasting(name: str) -> Path:
+    """A folder that a program keeps for its own later runs; it counts as used now."""
+    kept = folder() / name
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        os.utime(kept)
+    except OSError as error:
+        raise UserError(f"cannot write {kept}: {error.strerror}", "df -h, or set XDG_CACHE_HOME") from error
+    return kept
+
+
+def sweep(now: float | None = None) -> None:
+    """Remove what nobody has used for two months, and what runs that were killed a day ago left.
+
+    Args:
+        now: seconds since the epoch, if not the time now.
+    """
+    time_now = time.time() if now is None else now
+    for entry in folder().glob("*"):
+        with suppress(OSError):  # another run removes it, too
+            age = time_now - entry.stat().st_ctime  # of its making, or of its last use
+            if age > (_ABANDONED if entry.name.startswith(".") else _UNUSED):
+                _remove(entry)
+
+
+def _remove(entry: Path) -> None:
+    """Take away its name first: half of an entry must not be taken for one."""
+    doomed = entry if entry.name.startswith(".") else entry.with_name(f".removed-{os.getpid()}-{entry.name}")
+    entry.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def link(source: Path, target: Path) -> None:

@@ -23,8 +23,13 @@ class Commands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         module = import_module(f"{commands.__name__}.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
+        return as_written(module.command)
+
+
+def as_written(command: click.Command) -> click.Command:
+    """Put click's backspace for the two characters that a raw docstring has: a paragraph keeps its lines then."""
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,3 +57,6 @@ def main(ctx: click.Context, context: str | None, credentials: Path | None, verb
     """
     logging.basicConfig(format="+ %(message)s", level=logging.INFO if verbose else logging.WARNING)
     ctx.obj = Chosen(context, credentials)
+
+
+as_written(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from image import cache, elf, recipe
+from image import cache, causes, elf, recipe
 from image.errors import UserError
 from image.plan import DESCRIPTION, ROOT, Go, Image, files
 from image.platform import Platform
@@ -33,7 +33,8 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
     def make(folder: Path) -> None:
         target = folder / image.about.program
         log = LOGS / f"compile-{image.name}-{str(platform).replace('/', '-')}.log"
-        run(*words, "-o", target, go.package, cwd=image.folder, env=environment, log=log)
+        with causes.told(image.folder):
+            run(*words, "-o", target, go.package, cwd=image.folder, env=environment, log=log)
         elf.check(target, platform)
         # Arm's variants have the same header; Go writes down for which one it compiled.
         told = set(run("go", "version", "-m", target).split())
@@ -45,6 +46,7 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
 
 def module_source(image: Image, go: Go) -> Path:
     """Where Go keeps the source of the image's module; it is verified against go.sum. Read-only."""
-    run("go", "mod", "download", go.module, cwd=image.folder, env=recipe.GO_ENVIRONMENT)
+    with causes.told(image.folder):
+        run("go", "mod", "download", go.module, cwd=image.folder, env=recipe.GO_ENVIRONMENT)
     words = ("go", "list", "-m", "-f", "{{.Dir}}", go.module)
     return Path(run(*words, cwd=image.folder, env=recipe.GO_ENVIRONMENT).strip())

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from image import cache, elf, recipe
+from image import cache, causes, elf, recipe
 from image.compile import LOGS
 from image.errors import UserError
 from image.plan import Debian, Image
@@ -48,18 +49,13 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
         # A tarball, which mmdebstrap writes as this user; a folder would be another user's where it is not root.
         tarball = folder / "tree.tar"
         settings = folder / "apt.conf"
-        run(
-            "mmdebstrap",
-            "--quiet",
-            "--variant=extract",
-            f"--architectures={architecture}",
-            f"--include={debian.package}",
-            *apt_options([line for line in _apt("apt-config", "dump") if _SETTINGS.match(line)], settings),
-            debian.suite,
-            tarball,
-            *_sources(debian.suite),
-            log=LOGS / f"debian-{image.name}-{architecture}.log",
-        )
+        with causes.told():
+            run(
+                *("mmdebstrap", "--quiet", *_wanted(debian, settings)),
+                f"--architectures={architecture}",
+                *(debian.suite, str(tarball), *_sources(debian.suite)),
+                log=LOGS / f"debian-{image.name}-{architecture}.log",
+            )
         program = folder / image.about.program
         _take_out(tarball, debian, program)
         (folder / _SOURCE).write_text(json.dumps(asdict(_built_from(tarball, debian))), encoding="utf-8")
@@ -68,6 +64,43 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
         tarball.unlink()
 
     return cache.ensure("debian", parts, make) / image.about.program
+
+
+def version(image: Image, debian: Debian) -> tuple[str, str]:
+    """Upstream's version of the package that the suite has now, and Debian's own; nothing is installed.
+
+    Raises:
+        UserError: mmdebstrap is not installed, its mirror does not answer, or the package is not there.
+    """
+    with TemporaryDirectory() as folder:
+        said = run(
+            *("mmdebstrap", "--simulate", "--verbose", *_wanted(debian, Path(folder) / "apt.conf")),
+            *(debian.suite, "/dev/null", *_sources(debian.suite)),
+            log=LOGS / f"debian-{image.name}-version.log",
+            both=True,
+        )
+    found = parse_version(said, debian.package)
+    if found is None:
+        raise UserError(f"what mmdebstrap says of {debian.suite} does not name {debian.package}: {said[-200:]!r}")
+    return found
+
+
+def parse_version(said: str, package: str) -> tuple[str, str] | None:
+    """Upstream's version and Debian's own of a package that apt would install; None where it is not named.
+
+    Source: Debian Policy 5.6.12, [epoch:]upstream-version[-debian-revision].
+    """
+    found = re.search(rf"^Inst {re.escape(package)} \((?:\d+:)?(\S+) ", said, re.MULTILINE)
+    if not found:
+        return None
+    upstream = re.match(r"\d+(?:\.\d+)*", found[1].rpartition("-")[0] or found[1])
+    return (upstream[0], found[1]) if upstream else None
+
+
+def _wanted(debian: Debian, settings: Path) -> tuple[str, ...]:
+    """Mmdebstrap's arguments for the package alone, with this machine's way to the mirrors."""
+    lines = [line for line in _apt("apt-config", "dump") if _SETTINGS.match(line)]
+    return ("--variant=extract", f"--include={debian.package}", *apt_options(lines, settings))
 
 
 def apt_options(settings: Sequence[str], file: Path) -> tuple[str, ...]:

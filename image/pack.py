@@ -11,7 +11,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from image import cache, debian, elf, recipe, start
+from image import cache, causes, debian, elf, recipe, start
 from image.compile import compiled
 from image.errors import UserError
 from image.plan import Image
@@ -67,7 +67,8 @@ def packed(plain: Path, target: Path, image: Image, platform: Platform) -> Sizes
     """Pack a program and see it start; where it does not, remove it and say so in the sizes' notice.
 
     Raises:
-        UserError: upx is not installed.
+        UserError: upx is not installed, or the machine is at fault: that a disk is full must not become a
+            result, which later runs would take for the program's nature.
     """
     if not shutil.which("upx"):
         raise UserError("upx is not installed", "make setup, or build-all --no-upx")
@@ -78,6 +79,8 @@ def packed(plain: Path, target: Path, image: Image, platform: Platform) -> Sizes
         start.prove(target, image, platform, _STARTS)
     except UserError as error:
         target.unlink(missing_ok=True)
+        if causes.is_machines(error):
+            raise causes.known(error) from error
         return Sizes(size, None, f"stays unpacked: {error.message.splitlines()[0]}")
     return Sizes(size, target.stat().st_size)
 

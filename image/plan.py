@@ -42,6 +42,11 @@ class Go:
     version_numbers: str = r"(\d+)\.(\d+)\.(\d+)"
     """A pattern on the module's version, without its v; the groups are the numbers of upstream's version."""
 
+    def upstream(self, module_version: str) -> str | None:
+        """Upstream's version, without a v, for one of the module's, with it; None for what is no release."""
+        numbers = re.fullmatch(f"v{self.version_numbers}", module_version)
+        return ".".join(str(int(number)) for number in numbers.groups()) if numbers else None
+
 
 @dataclass(frozen=True)
 class Debian:
@@ -203,10 +208,13 @@ def required(folder: Path, module: str) -> str:
 def _pinned(go: Go, folder: Path) -> str:
     """Upstream's version of the module that go.mod requires."""
     pinned = required(folder, go.module)
-    numbers = re.fullmatch(f"v{go.version_numbers}", pinned)
-    if not numbers:
-        raise UserError(f"{folder / 'go.mod'}: version {pinned} of {go.module} does not match {go.version_numbers}")
-    return ".".join(str(int(number)) for number in numbers.groups())
+    version = go.upstream(pinned)
+    if version is None:
+        raise UserError(
+            f"{folder / 'go.mod'}: version {pinned} of {go.module} does not match {go.version_numbers}",
+            "a release of it, or other version_numbers in image.toml",
+        )
+    return version
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import click
 
+from image.durations import TimeLeft
+
 _EVERY = 20.0  # seconds between two lines that say that work goes on
 
 
@@ -27,7 +29,8 @@ class Progress(Protocol):
 class Lines:
     """A line when something begins, one when it is done, and now and then one that it goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: TimeLeft) -> None:
+        self._left = left
         self._working: dict[str, float] = {}
         self._over = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
@@ -42,10 +45,12 @@ class Lines:
 
     def begin(self, what: str) -> None:
         self._working[what] = time.monotonic()
+        self._left.begin(what)
         click.echo(f"{what} …", err=True)
 
     def end(self, what: str, seconds: float, note: str) -> None:
         self._working.pop(what, None)
+        self._left.end(what)
         click.echo(_sentence(what, seconds, note), err=True)
 
     def _tick(self) -> None:
@@ -53,25 +58,33 @@ class Lines:
             working = list(self._working.items())
             if working:
                 now = time.monotonic()
-                click.echo("… " + ", ".join(f"{what} {now - begun:.0f} s" for what, begun in working), err=True)
+                told = ", ".join(f"{what} {now - begun:.0f} s" for what, begun in working)
+                click.echo("; ".join(filter(None, (f"… {told}", str(self._left)))), err=True)
 
 
 class Bar:
-    """What is being worked on, and how much of all is done."""
+    """What is being worked on, how much of all is done, and how long the rest may take."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, left: TimeLeft) -> None:
         from rich.console import Console  # not paid for where there is nothing to do
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Rich
+        from rich.text import Text
+
+        class Left(ProgressColumn):
+            def render(self, task: Task) -> Text:  # noqa: ARG002 - rich gives it
+                return Text(str(left))
 
         self._rich = Rich(
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            Left(),
             TextColumn("{task.description}"),
             console=Console(stderr=True),
         )
         self._task = self._rich.add_task("", total=total)
+        self._left = left
         self._working: list[str] = []
 
     def __enter__(self) -> Bar:
@@ -83,18 +96,21 @@ class Bar:
 
     def begin(self, what: str) -> None:
         self._working.append(what)
+        self._left.begin(what)
         self._rich.update(self._task, description=", ".join(self._working))
 
     def end(self, what: str, seconds: float, note: str) -> None:
         self._working.remove(what)
+        self._left.end(what)
         self._rich.console.print(_sentence(what, seconds, note), highlight=False, markup=False)
         self._rich.update(self._task, advance=1, description=", ".join(self._working))
 
 
 @contextmanager
-def shown(total: int) -> Iterator[Progress]:
-    """The progress that fits standard error, for so many pieces of work."""
-    with Bar(total) if sys.stderr.isatty() else Lines() as progress:
+def shown(total: int, left: TimeLeft | None = None) -> Iterator[Progress]:
+    """The progress that fits standard error, for so many pieces of work and, where one can say, the time left."""
+    left = left or TimeLeft((), 1)
+    with Bar(total, left) if sys.stderr.isatty() else Lines(left) as progress:
         yield progress
 
 

@@ -29,6 +29,8 @@ class Published:
     platforms: frozenset[Platform]
     pack: bool = False
     sizes: Mapping[Platform, Sizes] = field(default_factory=dict)
+    manifests: Mapping[Platform, str] = field(default_factory=dict)
+    """The digest of each platform's own manifest."""
 
 
 def resolve(cluster: Cluster, images: Iterable[Image]) -> tuple[Published, ...]:
@@ -83,7 +85,8 @@ def describe(registry: Registry, image: Image, index: Index) -> Published:
     except (ValueError, TypeError, AttributeError, UserError):
         said, sizes = {}, {}
     reference = f"{registry.address}/{image.name}@{index.digest}"
-    return Published(image.name, reference, image.tag, index.platforms, bool(said.get("pack")), sizes)
+    packed = bool(said.get("pack"))
+    return Published(image.name, reference, image.tag, index.platforms, packed, sizes, index.manifests)
 
 
 def annotation(pack: bool, sizes: Mapping[Platform, Sizes]) -> str:

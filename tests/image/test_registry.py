@@ -258,10 +258,10 @@ def test_an_image_without_a_nodes_platform_is_told_with_it(server: Server, clust
 
 def test_sizes_travel_with_the_index(registry: Registry) -> None:
     sizes = {ARM64: Sizes(100, 30), ARMV7: Sizes(90, None, "stays unpacked: it crashed")}
-    found = Index("sha256:0", dict.fromkeys(sizes, "sha256:1"), {ANNOTATION: published.annotation(True, sizes)})
-    expected = Published(
-        "hello", f"{registry.address}/hello@sha256:0", image().tag, frozenset(sizes), pack=True, sizes=sizes
-    )
+    manifests = dict.fromkeys(sizes, "sha256:1")
+    found = Index("sha256:0", manifests, {ANNOTATION: published.annotation(True, sizes)})
+    reference = f"{registry.address}/hello@sha256:0"
+    expected = Published("hello", reference, image().tag, frozenset(sizes), True, sizes, manifests)
     assert published.describe(registry, image(), found) == expected
 
 

@@ -1,0 +1,87 @@
+"""Which pins upstream has newer versions for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+from image import columns, debian, modules
+from image.errors import UserError
+from image.modules import Pin
+from image.plan import Debian, Image
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a pin stands; `note` says what is to be known of it besides, or why nothing is."""
+
+    name: str
+    source: str
+    version: str
+    newer: tuple[str, ...] = ()
+    """Upstream's versions, oldest first."""
+    note: str = ""
+    known: bool = True
+
+
+def outdated(images: Iterable[Image], tools: Iterable[Pin]) -> list[Standing]:
+    """Ask for all at once; where nobody answers, that pin's note says so."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        asked = [pool.submit(_image, image) for image in images]
+        asked += [pool.submit(_pin, tool, "tools") for tool in tools]
+        return [each.result() for each in asked]
+
+
+def of_releases(pin: Pin, releases: Iterable[str], note: str = "") -> Standing:
+    """A pin beside upstream's versions, whatever their order."""
+    newer = (each for each in releases if modules.numbers(each) > modules.numbers(pin.version))
+    return Standing(pin.name, pin.go.module, pin.version, tuple(sorted(newer, key=modules.numbers)), note)
+
+
+def lines(standings: Iterable[Standing]) -> list[str]:
+    """A table of them."""
+    rows = [("NAME", "PINNED", "NEWEST", "NEWER", "NOTE")]
+    for each in standings:
+        newest = each.newer[-1] if each.newer else each.version if each.known else "?"
+        rows.append((each.name, each.version, newest, str(len(each.newer) or "-"), each.note))
+    return columns.aligned(rows)
+
+
+def code(standings: Iterable[Standing], newer: bool) -> int:
+    """The exit code: 1 where a pin could not be asked for or, with `newer`, where there is something newer."""
+    return int(any(not each.known or (newer and each.newer) for each in standings))
+
+
+def values(standings: Iterable[Standing]) -> list[dict[str, object]]:
+    """The same for JSON."""
+    return [asdict(each) for each in standings]
+
+
+def _image(image: Image) -> Standing:
+    if image.about.go:
+        return _pin(modules.pin(image, image.about.go))
+    if image.about.debian:
+        return _package(image, image.about.debian)
+    raise UserError(f"{image.folder}: nothing says where the program comes from", "a table [go] or [debian]")
+
+
+def _pin(pin: Pin, note: str = "") -> Standing:
+    try:
+        return of_releases(pin, modules.releases(pin), note)
+    except UserError as error:
+        return Standing(pin.name, pin.go.module, pin.version, (), _first(error), known=False)
+
+
+def _package(image: Image, package: Debian) -> Standing:
+    source = f"Debian {package.suite}: {package.package}"
+    try:
+        upstream, debians = debian.version(image, package)
+    except UserError as error:
+        return Standing(image.name, source, image.version, (), _first(error), known=False)
+    newer = (upstream,) if modules.numbers(upstream) > modules.numbers(image.version) else ()
+    return Standing(image.name, source, image.version, newer, f"{package.suite} has {debians}")
+
+
+def _first(error: UserError) -> str:
+    return " ".join(line.strip() for line in error.message.splitlines()[:2])

@@ -1,0 +1,245 @@
+"""Pins: what is newer, and how one is moved; with modules made here, and once with upstream's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image import bump, debian, modules, outdated, plan
+from image.errors import UserError
+from image.modules import GoMod, Pin
+from image.plan import ROOT, Go
+from image.run import run
+from tests.commands import command
+from tests.image.go_proxy import publish
+
+PROGRAM = 'package main\n\nimport "example.org/library"\n\nfunc main() { library.Hello() }\n'
+LIBRARY = {"library.go": 'package library\n\nfunc Hello() { println("hello") }\n'}
+PNPM = f"pnpm@10.2.0+sha512.{'00' * 64}"
+PINS = ("go.mod", "go.sum", "image.toml")
+DESCRIPTION = """
+name = "hello"
+program = "hello"
+description = "Says hello"
+source = "https://example.org"
+licenses = "Apache-2.0"
+
+[go]
+module = "example.org/hello"
+package = "example.org/hello"
+version_numbers = '0\\.(\\d)(\\d\\d)\\.(\\d+)'
+
+[web_ui]
+folder = "ui"
+script = "build"
+output = "static"
+target = "ui"
+pnpm = "10.1.0"
+pnpm_integrity = "sha512-AAAA"
+
+[starts]
+arguments = []
+shows = "hello"
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A clone with one image, pinned to 3.1.0 of a program that a proxy has three releases of."""
+    proxy = tmp_path / "proxy"
+    for name, value in {"GOPROXY": f"file://{proxy}", "GOSUMDB": "off", "GOMODCACHE": str(tmp_path / "mod")}.items():
+        monkeypatch.setenv(name, value)
+    for version in ("v1.0.0", "v1.1.0", "v1.2.0", "v2.0.0+incompatible"):
+        publish(proxy, "example.org/library", version, LIBRARY)
+    for version, library, more, package in (
+        ("v0.301.0", "v1.0.0", "replace example.org/old => example.org/older v1.0.0\n", {}),
+        ("v0.302.0", "v1.1.0", "exclude example.org/library v1.0.5\n", {"packageManager": PNPM}),
+        ("v0.303.0-rc.0", "v1.2.0", "", {}),
+        ("v0.310.1", "v1.2.0", "", {}),
+    ):  # fmt: skip
+        files = {"main.go": PROGRAM, "ui/package.json": json.dumps(package), "ui/.nvmrc": "v99.1.2\n"}
+        publish(proxy, "example.org/hello", version, files, f"require example.org/library {library}\n\n{more}")
+    folder = tmp_path / "clone" / "Hello"
+    folder.mkdir(parents=True)
+    (folder / "image.toml").write_text(DESCRIPTION)
+    (folder / "go.mod").write_text(
+        "module hello\n\ngo 1.25\n\ntool example.org/hello\n\n// why\nrequire example.org/hello v0.301.0\n\n"
+        "replace example.org/old => example.org/older v1.0.0\n\nreplace example.org/own => example.org/ours v1.0.0\n"
+    )
+    modules.go("mod", "tidy", folder=folder)
+    yield folder.parent
+    run("go", "clean", "-modcache")  # it is read-only
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """What a folder holds, file by file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_what_is_newer_is_told_in_upstreams_numbers_without_pre_releases(clone: Path) -> None:
+    (found,) = outdated.outdated(plan.read(root=clone), ())
+    assert (found.version, found.newer, found.known) == ("3.1.0", ("3.2.0", "3.10.1"), True)
+    assert outdated.lines([found])[1].split() == ["hello", "3.1.0", "3.10.1", "2"]
+
+
+@pytest.mark.parametrize(("newer", "known", "asked", "code"), [
+    (("2.0",), True, True, 1), (("2.0",), True, False, 0), ((), True, True, 0), ((), False, False, 1),
+])  # fmt: skip
+def test_the_exit_code_says_newer_only_where_it_is_asked_to(
+    newer: tuple[str, ...], known: bool, asked: bool, code: int
+) -> None:
+    assert outdated.code([outdated.Standing("hello", "x", "1.0", newer, known=known)], asked) == code
+
+
+def test_a_proxy_that_does_not_answer_is_told_and_the_others_are_listed(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOPROXY", "http://127.0.0.1:9")
+    (found,) = outdated.outdated(plan.read(root=clone), ())
+    assert not found.known
+    assert "does not answer" in found.note
+    assert "connection refused" in found.note
+
+
+def test_a_bump_moves_the_pin_and_what_follows_from_it(clone: Path) -> None:
+    moved = bump.bump("hello", "3.2.0", clone)
+    go_mod = (clone / "Hello" / "go.mod").read_text()
+    assert (moved.before, moved.after) == ("3.1.0", "3.2.0")
+    assert "example.org/hello v0.302.0" in go_mod
+    assert [str(each) for each in moved.dependencies] == ["example.org/library v1.0.0 → v1.1.0"]
+    assert "// why\n" in go_mod, "a person's comments stay"
+    assert plan.read(root=clone)[0].version == "3.2.0"
+    modules.go("list", "-mod=readonly", "-deps", "example.org/hello", folder=clone / "Hello")
+
+
+def test_upstreams_replacements_and_exclusions_are_repeated_and_our_own_stay(clone: Path) -> None:
+    bump.bump("hello", "3.2.0", clone)
+    found = GoMod.read(clone / "Hello" / "go.mod")
+    assert found.replaced == {("example.org/own", "example.org/ours@v1.0.0")}
+    assert found.excluded == {"example.org/library@v1.0.5"}
+
+
+def test_pnpm_moves_as_upstreams_package_json_says_and_another_node_is_told(clone: Path) -> None:
+    moved = bump.bump("hello", "3.2.0", clone)
+    ui = plan.read(root=clone)[0].about.web_ui
+    assert ui is not None
+    assert (ui.pnpm, ui.pnpm_integrity) == ("10.2.0", f"sha512-{'A' * 86}==")
+    assert any("Node 99.1.2" in note for note in moved.notes)
+    moved = bump.bump("hello", "3.10.1", clone)
+    assert any("names no pnpm: 10.2.0 stays" in note for note in moved.notes)
+
+
+@pytest.mark.parametrize("word", ["3.10.1", "v3.10.1", "0.310.1", "v0.310.1", None])
+def test_a_version_is_upstreams_or_the_modules_or_the_newest(clone: Path, word: str | None) -> None:
+    assert bump.bump("hello", word, clone).after == "3.10.1"
+
+
+@pytest.mark.parametrize("word", ["3.4.0", "newest", "3.3.0-rc.0", "", "v"])
+def test_an_unknown_version_is_told_with_the_nearest_and_changes_nothing(clone: Path, word: str) -> None:
+    before = contents(clone / "Hello")
+    with pytest.raises(UserError, match=r"has no version .*\n  Try: one of the nearest: 3\.1\.0, 3\.2\.0, 3\.10\.1"):
+        bump.bump("hello", word, clone)
+    assert contents(clone / "Hello") == before
+
+
+def test_the_version_that_is_pinned_already_is_said_to_be(clone: Path) -> None:
+    before = contents(clone / "Hello")
+    moved = bump.bump("hello", "3.1.0", clone)
+    assert moved.lines() == ["hello is at 3.1.0 already"]
+    assert contents(clone / "Hello") == before
+
+
+def test_a_bump_that_does_not_resolve_changes_nothing(clone: Path, tmp_path: Path) -> None:
+    broken = {"main.go": PROGRAM.replace("library", "nowhere"), "ui/package.json": "{}"}
+    publish(tmp_path / "proxy", "example.org/hello", "v0.311.0", broken, "require example.org/nowhere v1.0.0\n")
+    before = contents(clone / "Hello")
+    with pytest.raises(UserError, match=r"example\.org/nowhere"):
+        bump.bump("hello", None, clone)
+    assert contents(clone / "Hello") == before
+
+
+def test_what_a_run_left_that_was_killed_between_two_files_is_mended(clone: Path) -> None:
+    """As it is after go.sum and image.toml were written, and go.mod was not."""
+    folder = clone / "Hello"
+    before = {name: (folder / name).read_bytes() for name in PINS}
+    bump.bump("hello", "3.2.0", clone)
+    after = {name: (folder / name).read_bytes() for name in PINS}
+    (folder / "go.sum").write_bytes(before["go.sum"] + after["go.sum"])
+    (folder / "go.mod").write_bytes(before["go.mod"])
+    modules.go("list", "-mod=readonly", "-deps", "example.org/hello", folder=folder)
+    assert bump.bump("hello", "3.2.0", clone).changed
+    assert {name: (folder / name).read_bytes() for name in PINS} == after
+    assert set(contents(folder)) == set(PINS)
+
+
+def test_the_exporter_goes_to_an_older_version_and_back_and_is_what_it_was(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "NodeExporter", tmp_path / "NodeExporter")
+    committed = contents(ROOT / "NodeExporter")
+    now = plan.read_image(ROOT / "NodeExporter").version
+    older = bump.bump("node_exporter", "1.11.1", tmp_path)
+    assert (older.before, older.after) == (now, "1.11.1")
+    assert plan.read(root=tmp_path)[0].version == "1.11.1"
+    assert contents(tmp_path / "NodeExporter") != committed
+    bump.bump("node_exporter", now, tmp_path)
+    assert contents(tmp_path / "NodeExporter") == committed
+
+
+def test_the_pin_of_a_tool_moves_like_that_of_an_image(clone: Path) -> None:
+    folder = clone / "tools"
+    folder.mkdir()
+    (folder / "go.mod").write_text(
+        "module tools\n\ngo 1.25\n\ntool example.org/hello\n\nrequire example.org/hello v0.301.0 // indirect\n"
+    )
+    modules.go("mod", "tidy", folder=folder)
+    (pin,) = modules.tools(folder)
+    assert outdated.outdated((), [pin])[0].newer == ("0.302.0", "0.310.1")
+    assert bump.bump("hello", "0.302.0", clone).folder == folder
+    assert modules.tools(folder)[0].version == "0.302.0"
+
+
+def test_outdated_lists_all_images_and_tools_without_a_swarm() -> None:
+    done = command(sys.executable, "-m", "image", "outdated", "--json", DOCKER_HOST="tcp://127.0.0.1:9")
+    found = {each["name"]: each for each in json.loads(done.ok())}
+    assert set(found) >= {"busybox", "buildx", "node_exporter", "prometheus", "registry"}
+    assert found["prometheus"]["version"].startswith("3.")
+    assert all(each["known"] for each in found.values()), found
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    command(sys.executable, "-m", "image", "bump", "prometeus").refused("'prometeus'", "prometheus")
+
+
+VERSIONS = st.lists(st.integers(0, 99), min_size=1, max_size=4).map(lambda numbers: ".".join(map(str, numbers)))
+
+
+@given(st.lists(VERSIONS, min_size=1, unique=True), st.text() | VERSIONS)
+def test_the_nearest_versions_exist_and_are_in_order(versions: list[str], wanted: str) -> None:
+    near = bump.nearest(versions, wanted)
+    assert set(near) <= set(versions)
+    assert len(near) == min(4, len(versions))
+    assert near == sorted(near, key=modules.numbers)
+
+
+@given(st.lists(VERSIONS), VERSIONS)
+def test_newer_is_what_has_greater_numbers(versions: list[str], pinned: str) -> None:
+    newer = outdated.of_releases(Pin("hello", ROOT, Go("m", "."), f"v{pinned}"), versions).newer
+    assert all(modules.numbers(each) > modules.numbers(pinned) for each in newer)
+    assert len(newer) == sum(modules.numbers(each) > modules.numbers(pinned) for each in versions)
+
+
+@pytest.mark.parametrize(("said", "found"), [
+    ("Inst busybox-static (1:1.37.0-6+b9 Debian:13.8/stable [amd64])", ("1.37.0", "1.37.0-6+b9")),
+    ("I: x\nInst hello (2.10-3 Debian:12/oldstable [armhf])\nConf hello", None),
+    ("Inst busybox-static (1:1.37.0-6+deb13u1 Debian:13/stable [arm64])", ("1.37.0", "1.37.0-6+deb13u1")),
+    ("", None),
+])  # fmt: skip
+def test_debians_version_is_read_from_what_apt_would_install(said: str, found: tuple[str, str] | None) -> None:
+    assert debian.parse_version(said, "busybox-static") == found
