@@ -11,6 +11,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		collectOnce(os.Args[2])
+	}
 	if err := registry.RootCmd.Execute(); err != nil {
 		os.Exit(1)
 	}

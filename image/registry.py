@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ import requests
 
 from image.cluster import Cluster
 from image.errors import UserError, reason
+from image.manifest import ACCEPT
 from image.platform import Platform
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 _ACCEPT = f"{INDEX}, application/vnd.docker.distribution.manifest.list.v2+json"
-_ONE_PLATFORM = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 _TIMEOUT = 10
 
 
@@ -114,10 +114,8 @@ class Registry:
         """
         where = f"{self.address}/{name}:{reference}"
         answer = self.ask("GET", f"/v2/{name}/manifests/{reference}", {"Accept": _ACCEPT})
-        if answer.status_code == requests.codes.not_found:
+        if not self._found(answer, f"{name}:{reference}"):
             return None
-        if answer.status_code != requests.codes.ok:
-            raise UserError(f"asking for {where}: {_refusal(answer)}")
         index = Index.parse(answer.content, where)
         said = answer.headers.get("Docker-Content-Digest", index.digest)
         if said != index.digest:
@@ -127,10 +125,34 @@ class Registry:
     def has(self, reference: str) -> bool:
         """Whether a reference by digest of this registry, an image or an index, is there; raises UserError."""
         name, _, digest = reference.removeprefix(f"{self.address}/").partition("@")
-        answer = self.ask("HEAD", f"/v2/{name}/manifests/{digest}", {"Accept": f"{_ACCEPT}, {_ONE_PLATFORM}"})
-        if answer.status_code not in (requests.codes.ok, requests.codes.not_found):
-            raise UserError(f"asking for {reference}: {_refusal(answer)}")
-        return bool(answer.status_code == requests.codes.ok)
+        return self._found(self.ask("HEAD", f"/v2/{name}/manifests/{digest}", {"Accept": ACCEPT}), f"{name}@{digest}")
+
+    def manifest(self, name: str, reference: str) -> bytes | None:
+        """What a tag or digest stands for, an index or a manifest, as it is; None where the registry has none.
+
+        Raises:
+            UserError: the registry refuses the password or answers something else.
+            NoAnswerError: it does not answer.
+        """
+        answer = self.ask("GET", f"/v2/{name}/manifests/{reference}", {"Accept": ACCEPT})
+        return answer.content if self._found(answer, f"{name}:{reference}") else None
+
+    def delete(self, name: str, reference: str) -> None:
+        """Remove a tag, or a manifest by its digest with all tags of it; what is not there is as it should be.
+
+        What it consists of stays until the registry's garbage is collected. Raises as `manifest`.
+        """
+        answer = self.ask("DELETE", f"/v2/{name}/manifests/{reference}")
+        if answer.status_code != requests.codes.accepted:
+            self._found(answer, f"{name}:{reference}")
+
+    def _found(self, answer: requests.Response, what: str) -> bool:
+        """Whether it is there; raises UserError for any other answer."""
+        if answer.status_code == requests.codes.not_found:
+            return False
+        if answer.status_code != requests.codes.ok:
+            raise UserError(f"asking for {self.address}/{what}: {_refusal(answer)}")
+        return True
 
     def check(self) -> None:
         """Raise UserError unless the registry answers and takes the login."""
@@ -143,7 +165,7 @@ class Registry:
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        data: bytes | None = None,
+        data: bytes | Iterable[bytes] | None = None,
         stream: bool = False,
     ) -> requests.Response:
         """One request, whatever status it is answered with, but for a refused password.

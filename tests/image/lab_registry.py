@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from image import plan
 from image.registry import Login, Registry
-from tests.commands import ROOT, Lab
+from tests.commands import ROOT, Lab, command
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -17,16 +19,16 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DATA = "/var/lib/docker/volumes/pishelf-registry/_data/docker/registry/v2"
 
 
-def login(lab: Lab) -> tuple[str, str]:
-    """The registry's address, and `user:password`."""
-    address = f"{lab.address('pi1')}:5000"
+def login(lab: Lab, node: str = "pi1") -> tuple[str, str]:
+    """The address of the registry on a node, and `user:password`."""
+    address = f"{lab.address(node)}:5000"
     auth = json.loads((lab.folder / "config.json").read_text())["auths"][address]["auth"]
     return address, base64.b64decode(auth).decode()
 
 
-def curl(lab: Lab, path: str, *argv: str) -> str:
+def curl(lab: Lab, path: str, *argv: str, node: str = "pi1") -> str:
     """What the registry answers; the password goes through a file descriptor."""
-    address, secret = login(lab)
+    address, secret = login(lab, node)
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--max-time", "20", "--cacert", lab.folder / "ca.pem", "--config", "-",
          *argv, f"https://{address}{path}"],
@@ -48,10 +50,21 @@ def tag(name: str) -> str:
     return image.tag
 
 
-def digest(lab: Lab, name: str, reference: str) -> str:
-    """The digest that a tag leads to."""
-    headers = curl(lab, f"/v2/{name}/manifests/{reference}", "--head", "-H", f"Accept: {INDEX}").splitlines()
-    return next(line.split()[1] for line in headers if line.lower().startswith("docker-content-digest:"))
+def tags(lab: Lab, name: str, node: str = "pi1") -> list[str]:
+    """All of an image's tags."""
+    return list(json.loads(curl(lab, f"/v2/{name}/tags/list", node=node)).get("tags") or [])
+
+
+def versions(lab: Lab, name: str, node: str = "pi1") -> list[str]:
+    """The tags of images, without those that list what is said of one."""
+    return [tag for tag in tags(lab, name, node) if not tag.startswith("sha256-")]
+
+
+def digest(lab: Lab, name: str, reference: str, node: str = "pi1") -> str:
+    """The digest that a tag leads to; empty where there is none."""
+    said = curl(lab, f"/v2/{name}/manifests/{reference}", "--head", "-H", f"Accept: {INDEX}", node=node)
+    found = [line.split()[1] for line in said.splitlines() if line.lower().startswith("docker-content-digest:")]
+    return found[0] if found else ""
 
 
 def registry(lab: Lab) -> Registry:
@@ -59,3 +72,37 @@ def registry(lab: Lab) -> Registry:
     address, secret = login(lab)
     user, _, password = secret.partition(":")
     return Registry(address, Login(user, password), lab.folder / "ca.pem")
+
+
+def pulled(lab: Lab, node: str, reference: str, registry: str = "pi1") -> str:
+    """Have a node's engine pull `name:tag` or `name@digest`; empty, or what it said against it."""
+    address, secret = login(lab, registry)
+    user, _, password = secret.partition(":")
+    script = (
+        f"docker login --username {user} --password-stdin {address} >/dev/null 2>&1 &&"
+        f" docker pull --quiet {address}/{reference}; code=$?;"
+        f" docker image rm {address}/{reference} >/dev/null 2>&1;"  # unless a task uses it
+        f" docker logout {address} >/dev/null; exit $code"
+    )
+    done = subprocess.run(
+        ["docker", "exec", "--interactive", f"{lab.name}-{node}", "sh", "-c", script],
+        input=password, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return "" if done.returncode == 0 else done.stdout + done.stderr or "no words"
+
+
+def push_variant(lab: Lab, folder: Path, name: str, tag: str, node: str = "pi1") -> str:
+    """Push an image of a megabyte that nothing else has a part of, for two platforms; its digest."""
+    context = folder / tag
+    context.mkdir()
+    (context / "noise").write_bytes(os.urandom(1 << 20))
+    (context / "Dockerfile").write_text("FROM scratch\nARG TARGETPLATFORM\nLABEL for=$TARGETPLATFORM\nCOPY noise /\n")
+    address, _ = login(lab, node)
+    command(
+        "buildx", "build", "--quiet", "--provenance=false", "--output=type=image,oci-mediatypes=true,push=true",
+        "--platform=linux/amd64,linux/arm64", f"--tag={address}/{name}:{tag}", context,
+        PATH=f"{ROOT / '.build' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        DOCKER_HOST=f"tcp://{lab.address(node)}:2376", DOCKER_TLS_VERIFY="1", DOCKER_CERT_PATH=str(lab.folder),
+        DOCKER_CONFIG=str(lab.folder), BUILDX_CONFIG=str(folder / "buildx"), BUILDX_BUILDER="",
+    ).ok()  # fmt: skip
+    return digest(lab, name, tag, node)

@@ -13,18 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, Lab, command
-from tests.image.lab_registry import INDEX, curl, login, manifest
+from tests.image.lab_registry import curl, login, manifest, pulled, tags
 
 NAMES = ("busybox", "node_exporter", "prometheus", "registry")
 
 
-def tags(lab: Lab, name: str) -> list[str]:
-    return list(json.loads(curl(lab, f"/v2/{name}/tags/list"))["tags"])
-
-
 def platforms(lab: Lab, name: str, tag: str) -> dict[str, str]:
     """Digest by platform, from the index that the registry holds."""
-    index = json.loads(curl(lab, f"/v2/{name}/manifests/{tag}", "-H", f"Accept: {INDEX}"))
+    index = manifest(lab, name, tag)
     found = {}
     for one in index["manifests"]:
         platform = one["platform"]
@@ -77,18 +73,12 @@ def test_what_was_pushed_survives_a_restart_of_the_registry(images: Lab) -> None
 
 
 def test_every_node_pulls_from_the_registry(images: Lab) -> None:
-    address, secret = login(images)
     tag = tags(images, "busybox")[-1]
-    for pi in ("pi1", "pi2", "pi3"):
-        script = (
-            f"docker login --username {secret.partition(':')[0]} --password-stdin {address} >/dev/null 2>&1 &&"
-            f" docker pull --quiet {address}/busybox:{tag}; code=$?; docker logout {address} >/dev/null; exit $code"
-        )
-        done = subprocess.run(
-            ["docker", "exec", "--interactive", f"{images.name}-{pi}", "sh", "-c", script],
-            input=secret.partition(":")[2], capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+    assert {pi: pulled(images, pi, f"busybox:{tag}") for pi in ("pi1", "pi2", "pi3")} == {
+        "pi1": "",
+        "pi2": "",
+        "pi3": "",
+    }
 
 
 def test_a_wrong_password_is_named_and_nothing_is_built(images: Lab, tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""`rm`: images out of the registry."""
+
+from __future__ import annotations
+
+import click
+
+from image import cluster, collect, options, selection, stock, usage
+from image.registry import Registry
+
+
+@click.command("rm")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE:TAG...")
+@click.option("--force", is_flag=True, help="Also what a service runs: to have it made anew where it is damaged.")
+@click.pass_obj
+def command(chosen: options.Chosen, images: tuple[str, ...], force: bool) -> None:
+    r"""Remove images from the registry; one that a service runs is refused.
+
+    What they took on the disk is free after the next `gc --yes`.
+
+    \b
+    python -m image --context shelf rm busybox:v1.37.0-0123456789ab
+    python -m image --context shelf gc --yes
+    """
+    swarm = cluster.read(chosen.context, chosen.credentials)
+    holds = stock.read(swarm)
+    going = selection.select(holds, images)
+    usage.refuse_used(() if force else usage.read(swarm), holds, going)
+    collect.remove(Registry.of(swarm), holds, going)
+    click.echo("\n".join(f"removed {item}" for item in going))
