@@ -63,11 +63,17 @@ def describe(cluster: Cluster) -> None:
         name="Label the node",
         labels={
             **mine.labels,
-            **({"registry": cluster.registry} if host.name == cluster.settings.registry_node else {}),
+            **(_registry(cluster) if host.name == cluster.settings.registry_node else {}),
             **({"prometheus": "true"} if host.name == cluster.settings.prometheus_node else {}),
         },
         availability=mine.availability,
     )
+
+
+def _registry(cluster: Cluster) -> dict[str, str]:
+    """What the image tool reads of the registry's node: the address, and the folder for the data if there is one."""
+    data = cluster.settings.registry_data
+    return {"registry": cluster.registry, **({"registry.data": data} if data else {})}
 
 
 @deploy("Clients")

@@ -64,6 +64,12 @@ def _fingerprint(name: str, value: object) -> str:
     raise DeployError(f"{name} = {value!r} is not a key's fingerprint, which has 40 hexadecimal digits")
 
 
+def _folder(name: str, value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value) and not {".", ".."} & {*value.split("/")}:
+        return value
+    raise DeployError(f"{name} = {value!r} is not the path of a folder on the host, e.g. '/mnt/ssd/registry'")
+
+
 def _server(name: str, value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9.:-]+", value):
         return value
@@ -111,6 +117,7 @@ class ClusterSettings:
     registry_node: str = _setting(_text)
     prometheus_node: str = _setting(_text)
     overlay_pool: str = _setting(_network)
+    registry_data: str | None = _setting(_optional(_folder), None)
     autolock: bool = _setting(_flag, False)
     ca_passphrase_file: str | None = _setting(_optional(_text), None)
     engine_source: str = _setting(_one_of("distribution", "docker-ce"), "distribution")

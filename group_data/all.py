@@ -9,6 +9,10 @@ cluster_name = "shelf"
 # The host whose disk keeps the images of the cluster's own registry.
 registry_node = "pi1"
 
+# Where on that host: a volume of its engine (None), or a folder that is there and belongs to root, e.g. on an SSD.
+# After a change of either, `python -m image move-registry` copies all of it: see docs/image.md.
+# registry_data = None  # or "/mnt/ssd/registry"
+
 # The host whose disk keeps Prometheus' data; a 64-bit Pi with a good card or an SSD is best.
 prometheus_node = "pi1"
 

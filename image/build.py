@@ -76,11 +76,17 @@ def start_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progre
 
     What else is to be done can be asked only when it runs.
     """
+    make_registry(cluster, plan, image, jobs, progress)
+    with step(progress, "start the registry"):
+        bootstrap.start(cluster, image)
+
+
+def make_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progress: Progress) -> None:
+    """Make the registry's image in its node's engine, for that platform alone; raises UserError."""
     own = replace(plan, platforms=(cluster.registry_node.platform,))
     contents = make((image,), own, {}, jobs, progress)
-    with _alone(cluster, progress), step(progress, "start the registry"):
+    with _alone(cluster, progress), step(progress, "make the registry's image"):
         bake(contents, cluster)
-        bootstrap.start(cluster, image)
 
 
 def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progress) -> dict[str, Published]:

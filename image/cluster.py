@@ -26,6 +26,7 @@ from pki.context import ENGINE_PORT
 
 # Node labels that the provisioning half sets; they are the interface between the two halves.
 REGISTRY_LABEL = "registry"  # on the registry's node; value: its address, `host:port`
+REGISTRY_DATA_LABEL = "registry.data"  # beside it: a path on the node for its data, if not a volume
 PROMETHEUS_LABEL = "prometheus"  # on the node that keeps Prometheus' data; value: true
 PLATFORM_LABEL = "platform"  # what the node's programs are made for, e.g. linux/arm/v7
 IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false

@@ -1,0 +1,72 @@
+"""The registry moves, to a folder, to another node and back; what it has is seen by curl and pulled by the nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.commands import Lab
+from tests.image.lab_registry import digest, pulled, tags
+
+NAMES = ("busybox", "node_exporter", "prometheus", "registry")
+FOLDER = "/srv/registry"
+VOLUME = "/var/lib/docker/volumes/pishelf-registry/_data"
+
+
+def holds(lab: Lab, node: str) -> dict[str, str]:
+    """The digest of each tag, SBOMs' among them."""
+    return {f"{name}:{tag}": digest(lab, name, tag, node) for name in NAMES for tag in tags(lab, name, node)}
+
+
+def pushed(lab: Lab, folder: str, node: str) -> list[str]:
+    """Each tag's file in the registry's data with its time."""
+    find = f"cd {folder}/docker/registry/v2/repositories && find . -path '*/current/link' -printf '%p %Ts\\n' | sort"
+    return lab.on(node, "sh", "-c", find).ok().splitlines()
+
+
+def provision(lab: Lab, folder: Path, **data: str) -> None:
+    said = ", ".join(f"{key}={value!r}" for key, value in data.items())
+    text = f"managers = _with(_managers, {said})\nworkers = _with(_workers, {said})"
+    lab.deploy("swarm", inventory=lab.inventory(folder, text)).ok()
+
+
+def test_the_registry_moves_to_a_folder_to_another_node_and_back_and_nothing_is_lost(
+    stack: Lab, tmp_path: Path
+) -> None:
+    before = holds(stack, "pi1")
+    times = pushed(stack, VOLUME, "pi1")
+    assert len(before) >= 8
+    assert all(before.values())
+
+    # To a folder of the same node. Nothing moves silently, and nothing is begun without the folder.
+    provision(stack, tmp_path, registry_data=FOLDER)
+    stack.image("build-all").refused("pishelf-registry", FOLDER, "move-registry")
+    stack.image("move-registry").refused(f"mkdir -p {FOLDER}")
+    assert holds(stack, "pi1") == before
+    stack.on("pi1", "mkdir", "-p", FOLDER).ok()
+    stack.image("move-registry").ok()
+    assert holds(stack, "pi1") == before
+    assert pushed(stack, FOLDER, "pi1") == times
+    stack.image("move-registry", "--remove-old").ok()
+    assert stack.on("pi1", "test", "-e", VOLUME).code == 1
+
+    # To another node. The old one serves until nobody asks it.
+    provision(stack, tmp_path, registry_node="pi2")
+    stack.image("build-all").refused("pi2", "pi1", "move-registry")
+    stack.image("move-registry").ok()
+    assert holds(stack, "pi2") == before
+    assert pushed(stack, VOLUME, "pi2") == times
+    images = [tag for tag in before if ":sha256-" not in tag]
+    assert {(pi, tag): pulled(stack, pi, tag, "pi2") for pi in ("pi1", "pi3") for tag in images} == {
+        (pi, tag): "" for pi in ("pi1", "pi3") for tag in images
+    }
+    stack.image("move-registry", "--remove-old").refused("shelf_", "nothing is removed", "deploy")
+    assert holds(stack, "pi1") == before
+
+    # And back, from where the services never stopped to have their images.
+    stack.provision().ok()
+    stack.image("move-registry").ok()
+    stack.image("move-registry", "--remove-old").ok()
+    stack.on("pi1", "rm", "-r", FOLDER).ok()
+    assert holds(stack, "pi1") == before
+    assert stack.on("pi2", "docker", "ps", "--all", "--quiet", "--filter", "name=pishelf-registry").ok() == ""
+    assert "nothing to do" in stack.image("build-all").stderr
