@@ -85,7 +85,7 @@ def make_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progres
     """Make the registry's image in its node's engine, for that platform alone; raises UserError."""
     own = replace(plan, platforms=(cluster.registry_node.platform,))
     contents = make((image,), own, {}, jobs, progress)
-    with _alone(cluster, progress), step(progress, "make the registry's image"):
+    with alone(cluster, progress), step(progress, "make the registry's image"):
         bake(contents, cluster)
 
 
@@ -99,7 +99,7 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
     from image.push import publish  # its libraries take half a second; who has nothing to do need not wait for them
 
     contents = make(todo.missing, plan, todo.there, jobs, progress)
-    with _alone(cluster, progress), _timed(progress, PUSH):
+    with alone(cluster, progress), _timed(progress, PUSH):
         digests = bake_and_push(contents, cluster)
         there = {**todo.there, **publish(Registry.of(cluster), contents, digests)}
         bootstrap.sweep(cluster, plan.images)
@@ -107,8 +107,8 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
 
 
 @contextmanager
-def _alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
-    """One bake of a clone for a cluster at a time: it lays out its programs in the same place."""
+def alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
+    """One of a clone's at a time for a cluster: a bake, which has its place, or what takes from the registry."""
     file = ROOT / ".build" / f"bake-{cluster.name}.lock"
     file.parent.mkdir(exist_ok=True)
     with file.open("w") as opened:

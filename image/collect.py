@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import docker
 import requests
 
-from image import bootstrap, listing, usage, verification
+from image import bootstrap, build, deploy, history, listing, usage, verification
 from image import plan as images
 from image import stock as stocked
 from image.bake import INCOMING
@@ -144,7 +144,9 @@ def plan(cluster: Cluster, versions: int = VERSIONS) -> Cleaning:
     described = frozenset((image.name, image.tag) for image in images.read())
     holds = stocked.read(cluster)
     sound(holds, cluster)
-    return Cleaning(holds, kept(holds, Wanted(usage.read(cluster), described, versions=versions, now=time.time())))
+    revisions = history.digests(deploy.revisions(cluster))
+    wanted = Wanted(usage.read(cluster), described, revisions, versions, now=time.time())
+    return Cleaning(holds, kept(holds, wanted))
 
 
 def carry_out(cluster: Cluster, cleaning: Cleaning, progress: Progress) -> Outcome:
@@ -155,10 +157,11 @@ def carry_out(cluster: Cluster, cleaning: Cleaning, progress: Progress) -> Outco
             what was cut off.
     """
     registry = Registry.of(cluster)
-    with step(progress, f"remove {len(cleaning.going)} images"):
-        remove(registry, cleaning.stock, cleaning.going)
-    with step(progress, "collect the registry's garbage"):
-        freed = collect(cluster)
+    with build.alone(cluster, progress):
+        with step(progress, f"remove {len(cleaning.going)} images"):
+            remove(registry, cleaning.stock, cleaning.going)
+        with step(progress, "collect the registry's garbage"):
+            freed = collect(cluster)
     holds = stocked.read(cluster)
     if damage := verification.blobs(registry, holds, progress):
         raise UserError("damaged in the registry:\n  " + "\n  ".join(damage), repair(cluster))

@@ -125,13 +125,15 @@ def rollback(
     """
     with manager(cluster) as client:
         revision = history.wanted(history.read(client), number)
-    if missing := published.missing(Registry.of(cluster), history.references([revision])):
+    registry = Registry.of(cluster)
+    rollout = revision.rollout.at(registry.address, registry.has)
+    if missing := published.missing(registry, frozenset(rollout.images.values())):
         raise UserError(
             f"revision {revision.number} needs what the registry at {cluster.registry} no longer has: "
             + ", ".join(missing),
             "another revision: python -m image history",
         )
-    return deploy(cluster, revision.rollout, timeout, show, f"rollback to {revision.number}")
+    return deploy(cluster, rollout, timeout, show, f"rollback to {revision.number}")
 
 
 def prune(cluster: Cluster, keep: int) -> tuple[str, ...]:

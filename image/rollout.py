@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,23 @@ class Rollout:
             data = part if isinstance(part, bytes) else part.encode()
             digest.update(len(data).to_bytes(8, "big") + data)
         return digest.hexdigest()[:12]
+
+    def at(self, registry: str, has: Callable[[str], bool]) -> Rollout:
+        """The same, of a registry's images where it has them, whatever its address was before.
+
+        Args:
+            has: whether a reference by digest is in the registry.
+        """
+        moved = {
+            reference: here
+            for reference in self.images.values()
+            if "@" in reference and has(here := f"{registry}/{reference.partition('/')[2]}")
+        }
+        compose = self.compose
+        for reference, here in moved.items():
+            compose = compose.replace(reference, here)
+        tags = {moved.get(reference, reference): tag for reference, tag in self.tags.items()}
+        return replace(self, compose=compose, tags=tags)
 
     @cached_property
     def parsed(self) -> Mapping[str, Any]:

@@ -122,3 +122,17 @@ def test_the_newest_good_revisions_are_kept_whatever_failed_since():
 def test_a_rollback_without_a_number_goes_to_the_good_one_before(past, number):
     found = history.before([revision(at, state, compose) for at, state, compose in past])
     assert (found.number if found else None) == number
+
+
+def test_a_rollout_has_its_images_from_where_the_registry_is_now_if_they_are_there():
+    asked = []
+
+    def has(reference: str) -> bool:
+        asked.append(reference)
+        return True
+
+    moved = ROLLOUT.at("pi2:5000", has)
+    here = f"pi2:5000/busybox@{DIGEST}"
+    assert moved.images == {"web": here, "other": "docker.io/library/other:1"}
+    assert (asked, moved.tags, moved.files) == ([here], {here: "v1"}, ROLLOUT.files)
+    assert ROLLOUT.at("pi2:5000", lambda _: False) == ROLLOUT

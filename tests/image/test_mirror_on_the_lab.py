@@ -24,7 +24,8 @@ from image.skopeo import Access
 from pki.authority import Authority, Identities, pem
 from pki.context import docker_config_folder
 from tests.commands import Lab, command, until
-from tests.image.test_images_on_the_lab import INDEX, curl, login, nodes_platform, tags
+from tests.image.lab_registry import INDEX, curl, login, tags
+from tests.image.test_images_on_the_lab import nodes_platform
 
 OPEN, LOCKED, TINY = 5001, 5002, 5003
 USER, PASSWORD = "visitor", "let me in"

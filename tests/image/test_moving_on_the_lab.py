@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.commands import Lab
@@ -21,6 +22,19 @@ def pushed(lab: Lab, folder: str, node: str) -> list[str]:
     """Each tag's file in the registry's data with its time."""
     find = f"cd {folder}/docker/registry/v2/repositories && find . -path '*/current/link' -printf '%p %Ts\\n' | sort"
     return lab.on(node, "sh", "-c", find).ok().splitlines()
+
+
+def running_from(lab: Lab) -> set[str]:
+    """The addresses of the registries that the services have their images from."""
+    services = lab.docker("service", "ls", "--format", "{{.Image}}").ok().split()
+    return {image.partition(":")[0] for image in services}
+
+
+def registries(lab: Lab) -> dict[str, str]:
+    """The containers of registries, by node."""
+    listed = ("docker", "ps", "--all", "--filter", "name=pishelf-registry", "--format", "{{.Names}}")
+    found = {pi: lab.on(pi, *listed).ok().strip() for pi in ("pi1", "pi2", "pi3")}
+    return {pi: names for pi, names in found.items() if names}
 
 
 def provision(lab: Lab, folder: Path, **data: str) -> None:
@@ -62,11 +76,21 @@ def test_the_registry_moves_to_a_folder_to_another_node_and_back_and_nothing_is_
     stack.image("move-registry", "--remove-old").refused("shelf_", "nothing is removed", "deploy")
     assert holds(stack, "pi1") == before
 
-    # And back, from where the services never stopped to have their images.
-    stack.provision().ok()
-    stack.image("move-registry").ok()
+    # A revision of before the move is rolled out from where the registry is now; then nobody asks the old one.
+    number = json.loads(stack.image("history", "--json").ok())[0]["number"]
+    stack.image("rollback", str(number)).ok()
+    assert running_from(stack) == {stack.address("pi2")}
     stack.image("move-registry", "--remove-old").ok()
     stack.on("pi1", "rm", "-r", FOLDER).ok()
+    assert registries(stack) == {"pi2": "pishelf-registry"}
+
+    # And back.
+    stack.provision().ok()
+    stack.image("move-registry").ok()
+    stack.image("deploy").ok()
+    stack.image("move-registry", "--remove-old").ok()
     assert holds(stack, "pi1") == before
-    assert stack.on("pi2", "docker", "ps", "--all", "--quiet", "--filter", "name=pishelf-registry").ok() == ""
+    assert pushed(stack, VOLUME, "pi1") == times
+    assert running_from(stack) == {stack.address("pi1")}
+    assert registries(stack) == {"pi1": "pishelf-registry"}
     assert "nothing to do" in stack.image("build-all").stderr
