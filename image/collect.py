@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import docker
 import requests
 
-from image import bootstrap, build, deploy, history, listing, usage, verification
+from image import bootstrap, build, columns, deploy, history, listing, usage, verification
 from image import plan as images
 from image import stock as stocked
 from image.bake import INCOMING
@@ -118,7 +118,7 @@ class Cleaning:
             shown.append((name, listing.short(item.digest), f"stays: {why}" if why else "goes"))
         freed = listing.size(self.stock.frees(self.stock.removal(self.going)))
         what = f"{len(self.going)} of {len(self.decisions)} images would be removed, which frees about {freed}"
-        return [*listing.table(shown), "", what + ("; add --yes to do it" if self.going else "")]
+        return [*columns.aligned(shown), "", what + ("; add --yes to do it" if self.going else "")]
 
 
 @dataclass(frozen=True)

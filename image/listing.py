@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from image import usage
+from image import columns, usage
 from image.stock import Item, Stock
 from image.usage import Use
 
@@ -65,18 +65,12 @@ def lines(rows: Iterable[Row], now: datetime) -> list[str]:
         platforms = row.damage or ", ".join(row.platforms) or "-"
         users = ", ".join(row.services) or "-"
         shown.append((row.image, row.tag or "-", short(row.digest), size(row.bytes), pushed, users, platforms))
-    return table(shown)
+    return columns.aligned(shown)
 
 
 def as_json(rows: Iterable[Row]) -> str:
     """A list of objects, each with the fields of `Row`."""
     return json.dumps([asdict(row) for row in rows], indent=2)
-
-
-def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as what stands in them."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def short(digest: str) -> str:

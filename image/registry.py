@@ -14,10 +14,10 @@ import requests
 
 from image.cluster import Cluster
 from image.errors import UserError, reason
-from image.manifest import ACCEPT
+from image.manifest import ACCEPT, OCI_INDEX
 from image.platform import Platform
 
-INDEX = "application/vnd.oci.image.index.v1+json"
+INDEX = OCI_INDEX
 _ACCEPT = f"{INDEX}, application/vnd.docker.distribution.manifest.list.v2+json"
 _TIMEOUT = 10
 

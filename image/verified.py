@@ -10,16 +10,9 @@ from typing import Any
 
 import requests
 
+from image.manifest import ACCEPT
 from image.registry import Registry
 
-_MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-)
 # Configurations of images; an artifact's says nothing of a platform.
 _CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 _PIECE = 1 << 20
@@ -63,7 +56,7 @@ def _manifest(look: _Look, reference: str, promised: Mapping[str, Any]) -> Itera
         promised: the descriptor that names it, or what is known of one.
     """
     where = look.place(reference)
-    answer = look.registry.ask("GET", f"/v2/{look.name}/manifests/{reference}", {"Accept": _MANIFESTS})
+    answer = look.registry.ask("GET", f"/v2/{look.name}/manifests/{reference}", {"Accept": ACCEPT})
     if answer.status_code != requests.codes.ok:
         yield f"{where}: {_missing(answer)}"
         return
