@@ -47,7 +47,7 @@ def command(
     else:
         cache.sweep()
     if todo.start_registry:
-        with progress.shown(2) as told:
+        with progress.shown(3) as told:
             build.start_registry(swarm, what, todo.start_registry, at_once, told)
         todo = build.status(swarm, what)
     there = todo.there
