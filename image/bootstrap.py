@@ -17,28 +17,16 @@ from docker.models.containers import Container
 from docker.types import Mount
 
 from image.cluster import Cluster
+from image.container import BEFORE
+from image.container import NAME as CONTAINER
 from image.errors import UserError
 from image.plan import Image
 from image.registry import NoAnswerError, Registry
 
-CONTAINER = "pishelf-registry"
-_BEFORE = "pishelf-registry-before"
 _PORT = "5000/tcp"  # in its own network; see Registry/root/etc/distribution/config.yml
 _ANSWERS_WITHIN = 30.0
 _STOPS_WITHIN = 10
 _BUILD_CACHE = 256 * 1024**2
-
-
-def runs(cluster: Cluster, image: Image) -> bool:
-    """Whether the registry's container runs the image that this clone describes; raises UserError."""
-    try:
-        with closing(cluster.engine(cluster.registry_node).client()) as client:
-            container = _find(client, CONTAINER)
-            # What a killed run left would start with the engine and fight for the port.
-            swapped = _find(client, _BEFORE) is None
-            return container is not None and swapped and _is(container, image.reference(cluster.registry))
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise UserError(*_engine(cluster, error)) from error
 
 
 def start(cluster: Cluster, image: Image) -> None:
@@ -53,7 +41,7 @@ def start(cluster: Cluster, image: Image) -> None:
             _put_back(client)
             before = _find(client, CONTAINER)
             if before is not None:
-                before.rename(_BEFORE)
+                before.rename(BEFORE)
                 before.stop(timeout=_STOPS_WITHIN)
             try:
                 client.containers.run(reference, name=CONTAINER, detach=True, **_settings(cluster))
@@ -106,7 +94,7 @@ def _settings(cluster: Cluster) -> dict[str, Any]:
 
 def _put_back(client: docker.DockerClient) -> None:
     """Give the registry from before its place again, where a new one was being tried."""
-    before = _find(client, _BEFORE)
+    before = _find(client, BEFORE)
     if before is None:
         return
     tried = _find(client, CONTAINER)
@@ -135,11 +123,6 @@ def _find(client: docker.DockerClient, name: str) -> Container | None:
         return client.containers.get(name)
     except docker.errors.NotFound:
         return None
-
-
-def _is(container: Container, reference: str) -> bool:
-    running: bool = container.attrs["State"]["Running"] and not container.attrs["State"]["Restarting"]
-    return running and container.attrs["Config"]["Image"] == reference
 
 
 def _engine(cluster: Cluster, error: Exception) -> tuple[str, str]:
