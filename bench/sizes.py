@@ -42,7 +42,7 @@ class Upstream:
     linker: tuple[str, ...] = ()
 
 
-# Prometheus' builtinassets is left out on both sides: the module has no built web interface. It is measured alone.
+# Prometheus' builtinassets is left out: its module has no web interface that is built already.
 UPSTREAM: Final[Mapping[str, Upstream]] = {
     "node_exporter": Upstream("."),
     "prometheus": Upstream("./cmd/prometheus", tags=("netgo",)),
