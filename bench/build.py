@@ -21,7 +21,7 @@ from bench import cpu, kitchen, machine, made, report
 from bench.cpu import Meter
 from bench.kitchen import Kitchen
 from bench.made import Made, Results
-from bench.makers import KO, MAKERS, OURS, PLATFORMS, Maker, Project, Scenario, Steps, ours
+from bench.makers import AS_USUAL, KO, MAKERS, OURS, PLATFORMS, Maker, Project, Scenario, Steps, ours
 from bench.site import rest
 from bench.ways import BENCH, Command
 from image import plan
@@ -90,7 +90,7 @@ def all_images(log: Log, repeats: int) -> None:
     """Measure `build-all` and `deploy` where all is there and runs."""
     words = {"all": "build-all", "deploy": "deploy"}
     for scenario, way in made.ALONE.items():
-        command = Command(ours(log.kitchen.cluster, words[scenario]))
+        command = Command(ours(log.kitchen.cluster, words[scenario]), AS_USUAL)
         _run(command)
         for _ in range(repeats):
             log.take(scenario, way, ((command,),))
@@ -101,9 +101,7 @@ def all_images(log: Log, repeats: int) -> None:
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Idle runs after each.")
 @click.option("--way", "keys", type=click.Choice(list(MAKERS)), multiple=True, help="Only this; may be repeated.")
 @click.option("--image", "name", default="node_exporter", show_default=True, help="Which image to build.")
-@click.option(
-    "--platform", "platforms", multiple=True, help=f"May be repeated. Default: {', '.join(map(str, PLATFORMS))}."
-)
+@click.option("--platform", "platforms", multiple=True, help=f"Two or more. Default: {', '.join(map(str, PLATFORMS))}.")
 @click.option("--all/--no-all", "with_all", default=True, help="Whether to measure all images and the deploy, too.")
 @click.option("--json", "as_json", is_flag=True, help="All measurements, for programs.")
 @click.option("--write", is_flag=True, help="Put the tables into bench/README.md.")
@@ -118,6 +116,8 @@ def main(
     write: bool,
 ) -> None:
     """Measure how long it takes to make a multi-platform image: `go build`, its peers, and this project."""
+    if len(platforms) == 1:
+        raise click.UsageError("--platform once only: an index of one platform is none, says ko")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lab is removed then, too
     about = _about(shlex.join(["python", "-m", "bench.build", *sys.argv[1:]]))
     (image,) = plan.read((name,))

@@ -191,7 +191,11 @@ class Project:
         platforms = (word for platform in place.platforms for word in ("--platform", str(platform)))
         packing = () if self.pack else ("--no-upx",)
         words = ("build-all", place.image.name, *packing, *platforms)
-        return ((Command(ours(place.cluster, *words), place.caches),),)
+        return ((Command(ours(place.cluster, *words), {**place.caches, **AS_USUAL}),),)
+
+
+AS_USUAL: Final = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Python keeps what it has compiled, whatever it does in the shell that measures."""
 
 
 def ours(cluster: Cluster, *words: str) -> tuple[str, ...]:

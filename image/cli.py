@@ -18,7 +18,7 @@ from image import commands, options
 # How `--help` lists the commands. One that is in no section is listed after them.
 SECTIONS: Final = {
     "Build": ("build-all", "sbom", "outdated", "bump"),
-    "Registry": ("list", "inspect", "verify", "rm", "gc", "mirror"),
+    "Registry": ("list", "inspect", "verify", "rm", "gc", "mirror", "move-registry"),
     "Deploy": ("render", "diff", "deploy", "status", "logs", "history", "rollback", "prove"),
     "Shell": ("completion",),
 }

@@ -65,7 +65,7 @@ def test_this_project_does_what_a_person_types_with_caches_of_its_own() -> None:
     ((command,),) = OURS.steps(PLACE)
     assert command.argv[1:6] == ("-m", "image", "--context", "attic", "build-all")
     assert "--no-upx" in command.argv
-    assert command.env == {"GOCACHE": "/work/go-build", "XDG_CACHE_HOME": "/work/cache"}
+    assert command.env.items() >= {"GOCACHE": "/work/go-build", "XDG_CACHE_HOME": "/work/cache"}.items()
 
 
 def test_no_two_ways_share_a_name_or_a_repository() -> None:
