@@ -96,6 +96,17 @@ def test_the_page_of_commands_has_a_row_for_each() -> None:
     assert set(rows) >= set(NAMES)
 
 
+# Speed
+
+
+def test_a_build_with_nothing_to_do_waits_for_no_large_library() -> None:
+    large = ("docker", "paramiko", "rich", "jinja2", "cryptography", "hypothesis")
+    script = (
+        f"import sys, image.cli, image.commands.build_all; print([name for name in {large} if name in sys.modules])"
+    )
+    assert command(sys.executable, "-c", script).ok() == "[]\n"
+
+
 # Wrong usage
 
 
