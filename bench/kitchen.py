@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from bench import base, peers
+from bench import base
 from bench.makers import PLATFORMS, Maker, Place, ours
 from bench.site import Site, fresh
 from bench.ways import BENCH
@@ -75,8 +75,7 @@ class Kitchen:
 def opened(image: Image, platforms: tuple[Platform, ...]) -> Iterator[Kitchen]:
     """A fresh virtual Pi, provisioned, with a registry that runs; nothing is left of it afterwards."""
     program = ko()
-    blank, _ = peers.images()
-    with fresh(1, blank) as site:
+    with fresh(1, "") as site:
         lab = {"LAB": site.lab.name}
         log = CLONE / ".build" / "log" / "bench-kitchen.log"
         run("pyinfra", "-y", "lab/inventory.py", "deploys/swarm.py", cwd=CLONE, env=lab, log=log)
