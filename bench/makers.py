@@ -48,7 +48,7 @@ class Place:
 
     @property
     def programs(self) -> Path:
-        """Where `go build` puts what BuildKit takes: PLATFORM/PROGRAM."""
+        """Where `go build` puts what BuildKit takes: PLATFORM/bin/PROGRAM."""
         return self.work / "programs"
 
     @property
@@ -88,7 +88,7 @@ def compilers(place: Place) -> tuple[Command, ...]:
 
 
 def _program(place: Place, platform: Platform) -> Path:
-    return place.programs / str(platform) / place.image.about.program
+    return place.programs / str(platform) / "bin" / place.image.about.program
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ class Bake:
             "context": str(place.image.folder),
             "contexts": {"programs": str(place.programs)},
             "platforms": [str(platform) for platform in place.platforms],
+            "args": recipe.BUILD_ARGUMENTS,
             "tags": [f"{place.cluster.registry}/{self.pushes}:latest"],
             "output": [f"{recipe.OUTPUT},push=true"],
         }

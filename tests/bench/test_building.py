@@ -32,7 +32,7 @@ def test_the_floor_compiles_with_the_flags_of_this_project() -> None:
     commands = [command for step in FLOOR.steps(PLACE) for command in step]
     for command, platform in zip(commands, PLATFORMS, strict=True):
         words = recipe.go_build(PLACE.go, IMAGE.version)
-        assert command.argv == (*words, "-o", f"/work/programs/{platform}/node_exporter", ".")
+        assert command.argv == (*words, "-o", f"/work/programs/{platform}/bin/node_exporter", ".")
         assert command.env.items() >= {**recipe.go_environment(platform), "GOCACHE": "/work/go-build"}.items()
         assert command.cwd == IMAGE.folder
 
