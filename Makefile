@@ -15,7 +15,7 @@ VENV := .venv/bin
 # The tools of this clone before those of the machine.
 export PATH := $(CURDIR)/.build/bin:$(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: help setup demo lab provision doctor images stack prove test test-matrix lint bench lock clean distclean
+.PHONY: help setup demo lab provision doctor images stack prove test test-matrix lint bench bench-build bench-sizes lock clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,12 @@ lint: setup ## ruff and mypy --strict
 
 bench: setup ## measure provisioning against its peers, and write bench/README.md: 25 minutes
 	@python -m bench.provision --write
+
+bench-build: setup ## measure building against its peers, and write bench/README.md: half an hour
+	@python -m bench.build --rounds 2 --write
+
+bench-sizes: setup ## measure programs on card and wire, and write bench/README.md: half an hour, once
+	@python -m bench.sizes --write
 
 lock: setup ## pin requirements.in and bench/requirements.in anew, with hashes
 	@for file in requirements bench/requirements; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -5,21 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 
-from bench import peers
-from image.run import run
 from lab import engine
 
 
-def describe(command: str) -> str:
+def describe(command: str, versions: Mapping[str, str]) -> str:
     """A few sentences: when, by which command, on what machine, which versions."""
     versions = {
         "Python": platform.python_version(),
-        "pyinfra": metadata.version("pyinfra"),
-        **peers.versions(),
-        "OpenSSH": run("ssh", "-V", both=True).split(",")[0].removeprefix("OpenSSH_").strip(),
+        **versions,
         "the lab's engine": str(engine.connect().version()["Version"]),
         "Linux": platform.release(),
     }

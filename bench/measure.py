@@ -50,7 +50,7 @@ class Measurement:
         before, here = meter.read(), cpu.of_children()
         began = monotonic()
         try:
-            run(*command.argv, cwd=CLONE, env=command.env, timeout=_LONGEST, log=log)
+            run(*command.argv, cwd=command.cwd, env=command.env, timeout=_LONGEST, log=log)
             wall, after = monotonic() - began, meter.read()
         finally:
             cpu.end_orphans()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 
 import click
 from docker.errors import DockerException
@@ -19,6 +20,7 @@ from bench.report import Results
 from bench.site import Site, fresh
 from bench.ways import BENCH, FLOOR, OURS, PLAIN, WAYS, Scenario, Way, write_files
 from image.errors import UserError
+from image.run import run
 from lab.progress import say
 
 _README = BENCH / "README.md"
@@ -53,7 +55,7 @@ def swarms(log: Log, ways: Sequence[Way], sizes: Sequence[int], rounds: int, pla
     blank, with_python = peers.images()
     for turn in range(rounds):
         for size in sizes:
-            for way in in_turn(ways, turn):
+            for way in report.in_turn(ways, turn):
                 if way != PLAIN or turn < plain_rounds:
                     swarm(log, way, size, with_python if way.needs_python else blank)
 
@@ -80,17 +82,11 @@ def growth(log: Log, ways: Sequence[Way], sizes: Sequence[int], rounds: int) -> 
     with log.survives(f"{max(sizes)} light hosts"), fresh(max(sizes), blank) as site:
         for turn in range(rounds):
             for size in sizes:
-                for way in in_turn(ways, turn):
+                for way in report.in_turn(ways, turn):
                     some = site.first(size)
                     write_files(way, some)
                     Measurement.take(way, "light", some)  # after it there is nothing left to do
                     log.take(way, "light", some)
-
-
-def in_turn(ways: Sequence[Way], turn: int) -> list[Way]:
-    """Another way comes first in each round."""
-    first = turn % len(ways)
-    return [*ways[first:], *ways[:first]]
 
 
 @click.command()
@@ -130,7 +126,7 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lab is removed then, too
     cpu.adopt_orphans()
     peers.ensure_venv()
-    about = machine.describe(shlex.join(["python", "-m", "bench.provision", *sys.argv[1:]]))
+    about = machine.describe(shlex.join(["python", "-m", "bench.provision", *sys.argv[1:]]), _versions())
     ways = [way for key, way in WAYS.items() if not keys or key in keys]
     log = Log()
     try:
@@ -142,6 +138,11 @@ def main(
         log.failed.append("the rest: interrupted")
         write = False
     _tell(log, about, as_json, write)
+
+
+def _versions() -> dict[str, str]:
+    ssh = run("ssh", "-V", both=True).split(",")[0].removeprefix("OpenSSH_").strip()
+    return {"pyinfra": metadata.version("pyinfra"), **peers.versions(), "OpenSSH": ssh}
 
 
 def _tell(log: Log, about: str, as_json: bool, write: bool) -> None:

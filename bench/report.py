@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Self
+from typing import Self, TypeVar
 
 from bench.measure import Measurement
 from bench.ways import FLOOR, MITOGEN, OURS, WAYS, Scenario
@@ -15,6 +15,7 @@ TITLES: dict[Scenario, str] = {
     "nothing": "Nothing to do: the same once more",
     "join": "Join: one more host, to a swarm of so many",
 }
+T = TypeVar("T")
 _UNKNOWN = "–"
 
 
@@ -69,6 +70,12 @@ def _size(one: Measurement) -> int:
     return one.nodes - 1 if one.scenario == "join" else one.nodes
 
 
+def in_turn(ways: Sequence[T], turn: int) -> list[T]:
+    """Another way comes first in each round."""
+    first = turn % len(ways)
+    return [*ways[first:], *ways[:first]]
+
+
 def tables(results: Results) -> str:
     """All tables, as Markdown."""
     parts = [_scenario(results, scenario) for scenario in TITLES if results.sizes(scenario)]
@@ -86,7 +93,7 @@ def _scenario(results: Results, scenario: Scenario) -> str:
                 continue
             here = results.spread(scenario, size, way, lambda one: one.controller)
             there = results.spread(scenario, size, way, lambda one: one.on_a_node)
-            ratios = (_times(results.ratio(scenario, size, way, to)) for to in (FLOOR.name, MITOGEN.name))
+            ratios = (times(results.ratio(scenario, size, way, to)) for to in (FLOOR.name, MITOGEN.name))
             rows.append([str(size), way, str(wall), *ratios, str(here), str(there)])
     node = "CPU of an old node, s" if scenario == "join" else "CPU of a node, s"
     head = ["hosts", "way", "time, s", "× floor", "× Mitogen", "CPU here, s", node]
@@ -96,7 +103,7 @@ def _scenario(results: Results, scenario: Scenario) -> str:
 def _growth(results: Results) -> str:
     sizes = results.sizes("light")
     rows = [
-        [way.name, *(str(results.spread("light", size, way.name) or _UNKNOWN) for size in sizes), _times(ratio)]
+        [way.name, *(str(results.spread("light", size, way.name) or _UNKNOWN) for size in sizes), times(ratio)]
         for way in WAYS.values()
         if (ratio := results.growth(way.name)) is not None
     ]
@@ -110,25 +117,28 @@ def _goals(results: Results) -> str:
     for size in results.sizes("nothing"):
         node = results.spread("nothing", size, ours, lambda one: one.on_a_node)
         rows += [
-            _at_most(f"nothing to do, {size} hosts: × floor", 3, results.ratio("nothing", size, ours, floor)),
-            _at_least(f"nothing to do, {size} hosts: Mitogen × ours", 4, results.ratio("nothing", size, mitogen, ours)),
-            _at_most(f"nothing to do, {size} hosts: CPU of a node, s", 0.4, node.median if node else None),
-            _at_most(f"cold, {size} hosts: × floor", 1.3, results.ratio("cold", size, ours, floor)),
-            _at_most(f"join to {size} hosts: × floor", 1.5, results.ratio("join", size, ours, floor)),
+            at_most(f"nothing to do, {size} hosts: × floor", 3, results.ratio("nothing", size, ours, floor)),
+            at_least(f"nothing to do, {size} hosts: Mitogen × ours", 4, results.ratio("nothing", size, mitogen, ours)),
+            at_most(f"nothing to do, {size} hosts: CPU of a node, s", 0.4, node.median if node else None),
+            at_most(f"cold, {size} hosts: × floor", 1.3, results.ratio("cold", size, ours, floor)),
+            at_most(f"join to {size} hosts: × floor", 1.5, results.ratio("join", size, ours, floor)),
         ]
-    rows = [row for row in [*rows, _at_most("growth, × the fewest hosts", 2.5, results.growth(ours))] if row]
+    rows = [row for row in [*rows, at_most("growth, × the fewest hosts", 2.5, results.growth(ours))] if row]
     return f"### Goals\n\n{markdown(['what', 'goal', 'measured', 'met'], rows)}" if rows else ""
 
 
-def _at_most(what: str, goal: float, value: float | None) -> list[str]:
+def at_most(what: str, goal: float, value: float | None) -> list[str]:
+    """A row of goals; empty where nothing was measured."""
     return [] if value is None else [what, f"≤ {goal:g}", f"{value:.2f}", "yes" if value <= goal else "no"]
 
 
-def _at_least(what: str, goal: float, value: float | None) -> list[str]:
+def at_least(what: str, goal: float, value: float | None) -> list[str]:
+    """As at_most."""
     return [] if value is None else [what, f"≥ {goal:g}", f"{value:.2f}", "yes" if value >= goal else "no"]
 
 
-def _times(ratio: float | None) -> str:
+def times(ratio: float | None) -> str:
+    """A ratio as tables show it."""
     return _UNKNOWN if ratio is None else f"{ratio:.2f}"
 
 
@@ -142,13 +152,13 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([drawn[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *drawn[1:]])
 
 
-def place(page: str, text: str) -> str:
-    """The page with `text` between its two markers.
+def place(page: str, text: str, writer: str = "provision") -> str:
+    """The page with `text` between two markers, the first of which names the writer, `bench/WRITER.py`.
 
     Raises:
         ValueError: it lacks one of them.
     """
-    start, end = "<!-- results: written by bench/provision.py -->", "<!-- end of results -->"
+    start, end = f"<!-- results: written by bench/{writer}.py -->", "<!-- end of results -->"
     before, opened, rest = page.partition(start)
     _, closed, after = rest.partition(end)
     if not (opened and closed):

@@ -54,7 +54,7 @@ class Site:
 
 @contextmanager
 def fresh(count: int, tag: str) -> Iterator[Site]:
-    """Blank nodes from the image `tag`; nothing is left of them afterwards, however that comes."""
+    """Nodes from the image `tag`, or blank ones; nothing is left of them afterwards, however that comes."""
     lifecycle.down(LAB)  # what a killed run left
     work = Path(tempfile.mkdtemp(prefix="bench-"))  # a short path: ssh's sockets lie there
     try:

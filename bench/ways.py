@@ -20,10 +20,11 @@ _MITOGEN: Final = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/
 
 @dataclass(frozen=True)
 class Command:
-    """A program to start, from the clone's root, and what differs in its environment."""
+    """A program to start, and what differs in its environment."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path = CLONE
 
 
 class Way(Protocol):

@@ -81,13 +81,15 @@ def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[st
     work = ROOT / ".build" / "bake" / cluster.name
     shutil.rmtree(work, ignore_errors=True)
     layouts = [lay_out(contents, work / contents.image.name) for contents in images]
+    definitions = definition(zip(images, layouts, strict=True), cluster.registry, push)
+    file = _written(work / "bake.json", definitions)
     told = work / "told.json"
     run(
         "buildx",
         "bake",
         "--progress=plain",
         f"--metadata-file={told}",
-        "--file=-",
+        f"--file={file}",
         cwd=ROOT,
         env={
             **cluster.engine(cluster.registry_node).environment,
@@ -96,7 +98,6 @@ def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[st
             "BUILDX_CONFIG": str(ROOT / ".build" / "buildx"),
             "BUILDX_BUILDER": "",  # whatever builder this user has chosen is for something else
         },
-        text=json.dumps(definition(zip(images, layouts, strict=True), cluster.registry, push)),
         timeout=_TIMEOUT,
         log=ROOT / ".build" / "log" / "bake.log",
     )
@@ -132,6 +133,15 @@ def _target(contents: Contents, layout: Layout, registry: str, push: bool) -> di
         ],
         "output": [f"{recipe.OUTPUT},push={str(push).lower()}"],
     }
+
+
+def _written(file: Path, told: dict[str, object]) -> Path:
+    """A file, not standard input: so a person who was shown the command can run it."""
+    try:
+        file.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}", "df -h") from error
+    return file
 
 
 def lay_out(contents: Contents, tree: Path) -> Layout:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from image import bootstrap, durations, pack, published, web_ui
+from image import container, durations, pack, published, web_ui
 from image.bake import Contents, bake, bake_and_push
 from image.cluster import Cluster
 from image.durations import TimeLeft
@@ -51,14 +51,14 @@ def status(cluster: Cluster, plan: Plan) -> Status:
     registry = Registry.of(cluster)
     own = next((image for image in plan.images if image.name == REGISTRY), None)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        running = pool.submit(bootstrap.runs, cluster, own) if own else None
+        running = pool.submit(container.runs, cluster, own) if own else None
         try:
             there = published.ask(registry, plan.images)
         except NoAnswerError as error:
             if own is None:
                 raise
             if running and running.result():
-                raise UserError(error.message.partition("\n")[0], f"docker logs {bootstrap.CONTAINER}") from error
+                raise UserError(error.message.partition("\n")[0], f"docker logs {container.NAME}") from error
             there = {}
         start = own if running and not running.result() else None
     missing = tuple(image for image in plan.images if not is_there(there.get(image.name), image, plan))
@@ -76,6 +76,8 @@ def start_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progre
 
     What else is to be done can be asked only when it runs.
     """
+    from image import bootstrap  # with it comes Docker's library; not paid for where there is nothing to do
+
     make_registry(cluster, plan, image, jobs, progress)
     with step(progress, "start the registry"):
         bootstrap.start(cluster, image)
@@ -96,6 +98,7 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
         UserError: a program does not compile or start (the others are finished first), BuildKit or the
             registry fails.
     """
+    from image import bootstrap  # as above
     from image.push import publish  # its libraries take half a second; who has nothing to do need not wait for them
 
     contents = make(todo.missing, plan, todo.there, jobs, progress)

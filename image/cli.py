@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import logging
 import pkgutil
+import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import click
+from click.exceptions import NoSuchCommand
 
-from image import commands
-from image.options import Chosen
+from image import commands, options
+
+# How `--help` lists the commands. One that is in no section is listed after them.
+SECTIONS: Final = {
+    "Build": ("build-all", "sbom", "outdated", "bump"),
+    "Registry": ("list", "inspect", "verify", "rm", "gc", "mirror", "move-registry"),
+    "Deploy": ("render", "diff", "deploy", "status", "logs", "history", "rollback", "prove"),
+    "Shell": ("completion",),
+}
+_REST = "Other"
+_INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
+_WHOLE = 1000  # letters of a command's help; it is one sentence
+
+
+C = TypeVar("C", bound=click.Command)
+
+
+def _as_written(command: C) -> C:
+    r"""Leave the paragraphs after a line `\b` unwrapped.
+
+    That is click's mark, one character; in a docstring, which is raw where it has a backslash, it is two.
+    """
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    return command
 
 
 class Commands(click.Group):
@@ -23,13 +49,45 @@ class Commands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         module = import_module(f"{commands.__name__}.{cmd_name.replace('-', '_')}")
-        return as_written(module.command)
+        command: click.Command = module.command
+        return _as_written(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in sections(self.list_commands(ctx)):
+            found = ((name, self.get_command(ctx, name)) for name in names)
+            with formatter.section(title):
+                formatter.write_dl([(name, one.get_short_help_str(_WHOLE)) for name, one in found if one])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nStopped.", err=True)
+            ctx.exit(_INTERRUPTED)
 
 
-def as_written(command: click.Command) -> click.Command:
-    """Put click's backspace for the two characters that a raw docstring has: a paragraph keeps its lines then."""
-    command.help = (command.help or "").replace("\\b\n", "\b\n")
-    return command
+def sections(names: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """The commands that there are, in the order of SECTIONS; what stands in none of them comes last."""
+    there = list(names)
+    listed = {name for section in SECTIONS.values() for name in section}
+    found = {title: [name for name in section if name in there] for title, section in SECTIONS.items()}
+    found[_REST] = [name for name in there if name not in listed]
+    return [(title, section) for title, section in found.items() if section]
+
+
+class _Told(logging.Handler):
+    """Writes to standard error as it is at that moment: what draws on it moves out of the way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,6 +95,7 @@ def as_written(command: click.Command) -> click.Command:
     "--context",
     metavar="NAME",
     envvar="DOCKER_CONTEXT",
+    shell_complete=options.complete_contexts,
     help="The docker context of the swarm, as provisioning left it. Default: the current one.",
 )
 @click.option(
@@ -52,11 +111,20 @@ def main(ctx: click.Context, context: str | None, credentials: Path | None, verb
     \b
     python -m image --context shelf build-all     what is missing in the swarm's registry
     python -m image --context shelf deploy        roll out, and watch until it runs
+    python -m image build-all --help              the same for one command
 
-    Exit codes: 0 done; 1 it could not be done, or is not as it should be; 2 wrong usage.
+    Results go to standard output, all else to standard error. DOCKER_CONTEXT chooses a swarm, too; NO_COLOR=1 keeps
+    colours and moving lines away.
+
+    \b
+    Exit codes:
+      0    done, and all is as it should be
+      1    it could not be done, or something is not as it should be
+      2    wrong usage: no such command or option
+      130  stopped by Ctrl-C; the same command goes on from there
     """
-    logging.basicConfig(format="+ %(message)s", level=logging.INFO if verbose else logging.WARNING)
-    ctx.obj = Chosen(context, credentials)
+    logging.basicConfig(format="+ %(message)s", level=logging.INFO if verbose else logging.WARNING, handlers=[_Told()])
+    ctx.obj = options.Chosen(context, credentials)
 
 
-as_written(main)
+_as_written(main)

@@ -6,23 +6,22 @@ This module reads just these, so it also works on a swarm that something else ma
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import docker
-import requests
-
-from image.errors import UserError, reason
+from image import engine
+from image.engine import EngineError
+from image.errors import UserError
 from image.platform import Platform
-from image.run import run
-from pki.client import engine
+from pki import context
 from pki.context import ENGINE_PORT
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 # Node labels that the provisioning half sets; they are the interface between the two halves.
 REGISTRY_LABEL = "registry"  # on the registry's node; value: its address, `host:port`
@@ -31,6 +30,7 @@ PROMETHEUS_LABEL = "prometheus"  # on the node that keeps Prometheus' data; valu
 PLATFORM_LABEL = "platform"  # what the node's programs are made for, e.g. linux/arm/v7
 IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false
 
+_OWN_ENGINE = "unix:///var/run/docker.sock"
 _ROOT = Path(__file__).parent.parent
 
 
@@ -45,9 +45,15 @@ class Endpoint:
         """The same credentials, for the engine of the node at `address`."""
         return self if self.tls is None else replace(self, host=f"tcp://{address}:{ENGINE_PORT}")
 
-    def client(self) -> docker.DockerClient:
+    def get(self, path: str) -> Any:
+        """The engine's answer to GET `path`, e.g. `/nodes`; raises EngineError."""
+        return engine.get(self.host, self.tls, path)
+
+    def client(self) -> DockerClient:
         """A client of the engine's API; raises docker.errors.DockerException where none answers."""
-        return engine(self.host, self.tls)
+        from pki import client  # its import takes longer than what a quick command does
+
+        return client.engine(self.host, self.tls)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -159,53 +165,54 @@ class Cluster:
         return {**self.endpoint.environment, "DOCKER_CONFIG": str(self.credentials)}
 
 
-def read(context: str | None, credentials: Path | None = None) -> Cluster:
+def read(chosen: str | None, credentials: Path | None = None) -> Cluster:
     """Ask a manager, through a docker context, for its swarm.
 
     Args:
-        context: a docker context's name; None is the current one.
+        chosen: a docker context's name; None is the current one.
         credentials: the folder that logs in to the registry; by default `.cluster/<context>` if there
             is one, else Docker's own.
 
     Raises:
         UserError: there is no such context, it does not answer, or it is no manager of a swarm.
     """
-    name, endpoint = _context(context)
+    name, endpoint = _context(chosen)
     try:
-        with closing(endpoint.client()) as client:
-            nodes = Node.all(client.api.nodes())
-    except docker.errors.APIError as error:
+        nodes = Node.all(endpoint.get("/nodes"))
+    except EngineError as error:
+        if error.status:
+            raise UserError(
+                f"the engine of context {name!r} is no manager of a swarm: {error}",
+                "docker context ls, then --context NAME; or pyinfra inventory.py deploys/swarm.py",
+            ) from error
         raise UserError(
-            f"the engine of context {name!r} is no manager of a swarm: {error.explanation or error}",
-            "docker context ls, then --context NAME; or pyinfra inventory.py deploys/swarm.py",
-        ) from error
-    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-        raise UserError(
-            f"the engine of context {name!r} at {endpoint.host} does not answer: {reason(error)}",
+            f"the engine of context {name!r} at {endpoint.host} does not answer: {error}",
             f"docker --context {name} info",
         ) from error
     return Cluster(name, endpoint, nodes, credentials or _credentials(name))
 
 
 def _context(name: str | None) -> tuple[str, Endpoint]:
-    """A docker context's name and endpoint; the command line knows where it keeps them."""
-    if name is None and "DOCKER_HOST" in os.environ:
+    """A docker context's name and endpoint.
+
+    Read from the files in which docker's command line keeps them: starting it takes longer than all else that a run
+    with nothing to do has to do here.
+    """
+    config = context.docker_config_folder()
+    if name is None:
+        name = context.DEFAULT if os.environ.get("DOCKER_HOST") else context.current(config)
+    if name == context.DEFAULT:
         tls = os.environ.get("DOCKER_CERT_PATH") if os.environ.get("DOCKER_TLS_VERIFY") else None
-        return "default", Endpoint(os.environ["DOCKER_HOST"], Path(tls) if tls else None)
-    try:
-        found = json.loads(run("docker", "context", "inspect", *([name] if name else [])))[0]
-    except UserError as error:
-        if "not found" not in error.message:
-            raise
+        return name, Endpoint(os.environ.get("DOCKER_HOST") or _OWN_ENGINE, Path(tls) if tls else None)
+    host = context.leads_to(name, config)
+    if host is None:
         raise UserError(
             f"there is no docker context {name!r}",
             "docker context ls; provisioning writes one: pyinfra inventory.py deploys/swarm.py",
-        ) from None
-    folder = Path(found["Storage"]["TLSPath"]) / "docker"
-    tls_files = found.get("TLSMaterial", {}).get("docker")
-    return found["Name"], Endpoint(found["Endpoints"]["docker"]["Host"], folder if tls_files else None)
+        )
+    return name, Endpoint(host, context.certificates(name, config))
 
 
 def _credentials(name: str) -> Path:
     ours = _ROOT / ".cluster" / name
-    return ours if ours.is_dir() else Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    return ours if ours.is_dir() else context.docker_config_folder()

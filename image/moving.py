@@ -10,7 +10,7 @@ import docker
 import requests
 from docker.models.containers import Container
 
-from image import bootstrap, build, links, plan, stock, usage, verification
+from image import bootstrap, build, container, links, plan, stock, usage, verification
 from image.cluster import Cluster, Node
 from image.copying import Copied, copy
 from image.errors import UserError
@@ -62,13 +62,13 @@ def move(cluster: Cluster, progress: Progress) -> Move:
 
 def place(cluster: Cluster) -> str:
     """Where the labels say."""
-    return f"{bootstrap.data_wanted(cluster)} on {cluster.registry_node.name}"
+    return f"{container.data_wanted(cluster)} on {cluster.registry_node.name}"
 
 
 def find(cluster: Cluster) -> tuple[Former, ...]:
     """The registries that are not where the labels say; those of nodes that do not answer are passed over."""
-    own = [cluster.registry_node] if _data(cluster, cluster.registry_node) != bootstrap.data_wanted(cluster) else []
-    nodes = (*own, *bootstrap.elsewhere(cluster))
+    own = [cluster.registry_node] if _data(cluster, cluster.registry_node) != container.data_wanted(cluster) else []
+    nodes = (*own, *container.elsewhere(cluster))
     return tuple(former for former in (_former(cluster, node) for node in nodes) if former)
 
 
@@ -86,12 +86,12 @@ def remove_old(cluster: Cluster, progress: Progress) -> Move:
     for former in formers:
         _to_other_node(cluster, former, progress)
         with _engine(cluster, former.node) as client:
-            if container := bootstrap.find(client):
-                container.remove(force=True)
+            if registry := bootstrap.find(client):
+                registry.remove(force=True)
         said.append(f"removed the registry of {former.node.name}")
         said += _remove_data(cluster, former.node, former.data)
-    if bootstrap.data_wanted(cluster) != bootstrap.CONTAINER:
-        said += _remove_data(cluster, cluster.registry_node, bootstrap.CONTAINER)
+    if container.data_wanted(cluster) != container.NAME:
+        said += _remove_data(cluster, cluster.registry_node, container.NAME)
     return Move(tuple(said or ["there is no old registry"]))
 
 
@@ -126,7 +126,7 @@ def _to_other_node(cluster: Cluster, former: Former, progress: Progress) -> Copi
     with step(progress, f"copy what {cluster.registry_node.name} lacks"):
         copied = copy(source, before, target)
     with _engine(cluster, cluster.registry_node) as client:
-        _arrived(client, bootstrap.CONTAINER, target, before, progress)
+        _arrived(client, container.NAME, target, before, progress)
     return copied
 
 
@@ -138,10 +138,10 @@ def _to_other_data(cluster: Cluster, former: Former, progress: Progress) -> Copi
     with _engine(cluster, cluster.registry_node) as client:
         before = _sound(cluster, former)
         with _filling(cluster, client, image, source) as target:
-            with step(progress, f"copy to {bootstrap.data_wanted(cluster)}"):
+            with step(progress, f"copy to {container.data_wanted(cluster)}"):
                 copied = copy(source, before, target)
             _arrived(client, bootstrap.FILLING, target, before, progress)
-        if _links(client, bootstrap.CONTAINER) != before.links:
+        if _links(client, container.NAME) != before.links:
             raise UserError("something was pushed while the registry moved", "the same command again")
     with step(progress, "start the registry with it"):
         bootstrap.start(cluster, image)
@@ -157,42 +157,42 @@ def _own(cluster: Cluster) -> tuple[plan.Plan, plan.Image]:
 @contextmanager
 def _filling(cluster: Cluster, client: docker.DockerClient, image: plan.Image, source: Registry) -> Iterator[Registry]:
     """A registry with the new data, at a port of its own, while the body fills it."""
-    container = bootstrap.start_filling(cluster, client, image)
+    registry = bootstrap.start_filling(cluster, client, image)
     try:
-        (published,) = container.attrs["NetworkSettings"]["Ports"][bootstrap.PORT][:1]
+        (published,) = registry.attrs["NetworkSettings"]["Ports"][bootstrap.PORT][:1]
         target = replace(source, address=f"{cluster.registry_node.address}:{published['HostPort']}")
         bootstrap.wait(target, client)
         yield target
     finally:
-        container.remove(force=True)
+        registry.remove(force=True)
 
 
 def _former(cluster: Cluster, node: Node) -> Former | None:
     with _engine(cluster, node) as client:
-        container = bootstrap.find(client)
-        if container is None:
+        registry = bootstrap.find(client)
+        if registry is None:
             return None
-        (published,) = container.attrs["HostConfig"]["PortBindings"][bootstrap.PORT][:1]
-        return Former(node, f"{node.address}:{published['HostPort']}", bootstrap.data_of(container))
+        (published,) = registry.attrs["HostConfig"]["PortBindings"][bootstrap.PORT][:1]
+        return Former(node, f"{node.address}:{published['HostPort']}", container.data_of(registry.attrs))
 
 
 def _data(cluster: Cluster, node: Node) -> str:
     """Where the node's registry has its data; where it should be if there is none."""
     with _engine(cluster, node) as client:
-        container = bootstrap.find(client)
-        return bootstrap.data_of(container) if container else bootstrap.data_wanted(cluster)
+        registry = bootstrap.find(client)
+        return container.data_of(registry.attrs) if registry else container.data_wanted(cluster)
 
 
 def _runs(cluster: Cluster) -> bool:
     with _engine(cluster, cluster.registry_node) as client:
-        container = bootstrap.find(client)
-        return container is not None and container.status == "running"
+        registry = bootstrap.find(client)
+        return registry is not None and registry.status == "running"
 
 
 def _sound(cluster: Cluster, former: Former) -> Stock:
     """What a former registry holds; raises UserError where a part of it cannot be read."""
     with _engine(cluster, former.node) as client:
-        found = stock.of(former.registry(cluster), _links(client, bootstrap.CONTAINER))
+        found = stock.of(former.registry(cluster), _links(client, container.NAME))
     if found.damaged:
         what = "\n  ".join(found.damaged.values())
         raise UserError(
@@ -202,17 +202,17 @@ def _sound(cluster: Cluster, former: Former) -> Stock:
 
 
 def _links(client: docker.DockerClient, name: str) -> links.Links:
-    container: Container = client.containers.get(name)
-    return links.read(container)
+    registry: Container = client.containers.get(name)
+    return links.read(registry)
 
 
 def _arrived(client: docker.DockerClient, name: str, registry: Registry, before: Stock, progress: Progress) -> None:
     """Read what has come, and give the tags their own age again; raises UserError where something is damaged."""
-    container: Container = client.containers.get(name)
-    found = links.read(container)
+    running: Container = client.containers.get(name)
+    found = links.read(running)
     if damage := verification.blobs(registry, stock.of(registry, found), progress):
         raise UserError(f"damaged in {registry.address}:\n  " + "\n  ".join(damage), "the same command again")
-    links.date(container, links.same(before.links, found))
+    links.date(running, links.same(before.links, found))
 
 
 @contextmanager

@@ -9,6 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
+from image import plan
+from image.platform import PLATFORMS
+from pki import context
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -20,6 +24,34 @@ class Chosen:
     credentials: Path | None
 
 
+def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """The docker contexts that begin so, for the shell."""
+    return [name for name in context.names(context.docker_config_folder()) if name.startswith(incomplete)]
+
+
+def _complete_platforms(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    return [name for name in PLATFORMS if name.startswith(incomplete)]
+
+
+def _complete_images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    return [image.name for image in plan.read() if image.name.startswith(incomplete)]
+
+
+def images() -> Callable[[F], F]:
+    """`[IMAGE]...`, any number of names; the shell completes them."""
+    return click.argument("names", nargs=-1, metavar="[IMAGE]...", shell_complete=_complete_images)
+
+
+def jobs() -> Callable[[F], F]:
+    """`--jobs`; None where nobody says."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Programs made at once. Default: by cores and free memory.",
+    )
+
+
 def platforms(default: str) -> Callable[[F], F]:
     """`--platform`, any number of them, as text."""
     return click.option(
@@ -27,6 +59,7 @@ def platforms(default: str) -> Callable[[F], F]:
         "platforms",
         multiple=True,
         metavar="OS/ARCH[/VARIANT]",
+        shell_complete=_complete_platforms,
         help=f"For this platform; may be repeated. Default: {default}.",
     )
 

@@ -7,6 +7,8 @@ from typing import Self
 
 from image.errors import UserError
 
+PLATFORMS = ("linux/arm/v6", "linux/arm/v7", "linux/arm64", "linux/amd64")
+"""Those that we build."""
 _GOARM = {"v6": "6", "v7": "7"}
 # What the kernel calls a machine (and `docker info` repeats) -> what OCI calls it.
 _MACHINES = {
@@ -35,7 +37,7 @@ class Platform:
         if os != "linux" or not known:
             raise UserError(
                 f"platform {text!r} is not one we build",
-                "linux/arm/v6, linux/arm/v7, linux/arm64 or linux/amd64",
+                " or ".join((", ".join(PLATFORMS[:-1]), PLATFORMS[-1])),
             )
         return cls(os, architecture, variant)
 

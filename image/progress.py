@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Protocol
 
 import click
 
+from image import terminal
 from image.durations import TimeLeft
 
 _EVERY = 20.0  # seconds between two lines that say that work goes on
@@ -110,7 +110,7 @@ class Bar:
 def shown(total: int, left: TimeLeft | None = None) -> Iterator[Progress]:
     """The progress that fits standard error, for so many pieces of work and, where one can say, the time left."""
     left = left or TimeLeft((), 1)
-    with Bar(total, left) if sys.stderr.isatty() else Lines(left) as progress:
+    with Bar(total, left) if terminal.lively() else Lines(left) as progress:
         yield progress
 
 

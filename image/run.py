@@ -60,7 +60,7 @@ def run(
     words = [str(word) for word in argv]
     if _stopping.is_set():
         raise KeyboardInterrupt
-    _log.info("%s", _pasteable(words, cwd, env or {}))
+    _log.info("%s", _pasteable(words, cwd, env or {}, text))
     try:
         process = subprocess.Popen(
             words,
@@ -84,11 +84,15 @@ def run(
     return done.stdout + done.stderr if both else done.stdout
 
 
-def _pasteable(words: list[str], cwd: Path | None, env: Mapping[str, str]) -> str:
-    """The command for a shell, with the folder and the environment that make it what it is."""
+def _pasteable(words: list[str], cwd: Path | None, env: Mapping[str, str], text: str | None) -> str:
+    """The command for a shell, with the folder and the environment that make it what it is.
+
+    Not with what it is given on its standard input, which may be a password.
+    """
     place = f"cd {shlex.quote(str(cwd))} && " if cwd else ""
     settings = "".join(f"{name}={shlex.quote(value)} " for name, value in env.items())
-    return f"{place}{settings}{shlex.join(words)}"
+    given = f"  # reads {len(text)} characters from standard input" if text else ""
+    return f"{place}{settings}{shlex.join(words)}{given}"
 
 
 def stop() -> None:

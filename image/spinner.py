@@ -11,6 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from image import terminal
 from image.watch import Phase, Progress
 
 _MARKS: dict[Phase, str] = {"converged": "[green]✓", "failed": "[red]✗"}
@@ -24,7 +25,7 @@ class Spinners:
         self._console = console
         # One spinner a service, kept from look to look so that it turns evenly.
         self._turning: dict[str, Spinner] = {}
-        self._live = Live(console=console, transient=True, refresh_per_second=8) if console.is_terminal else None
+        self._live = Live(console=console, transient=True, refresh_per_second=8) if terminal.lively() else None
         self._said: dict[str, str] = {}
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ import requests
 
 from image import bootstrap, links
 from image.cluster import Cluster
+from image.container import refuse_elsewhere
 from image.errors import UserError
 from image.links import Links
 from image.manifest import Manifest
@@ -163,7 +164,7 @@ def read(cluster: Cluster) -> Stock:
         with closing(cluster.engine(cluster.registry_node).client()) as client:
             container = bootstrap.find(client)
             if container is None:
-                bootstrap.refuse_elsewhere(cluster, container)
+                refuse_elsewhere(cluster, None)
                 raise UserError(
                     f"{cluster.registry_node.name} has no registry yet",
                     f"python -m image --context {cluster.name} build-all, which starts it",

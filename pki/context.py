@@ -10,18 +10,44 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pki.folder import write_private
 
 ENGINE_PORT = 2376
+DEFAULT = "default"
+"""The context that stands in no store: DOCKER_HOST, or this machine's own engine."""
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
 def docker_config_folder() -> Path:
     """Where this user's docker keeps its contexts."""
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def names(config: Path) -> list[str]:
+    """The contexts that the store under `config` holds."""
+    found = []
+    for file in (config / "contexts" / "meta").glob("*/meta.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found.append(str(json.loads(file.read_bytes())["Name"]))
+    return sorted(found)
+
+
+def current(config: Path) -> str:
+    """The context that `docker context use` chose; `default` where nobody did."""
+    try:
+        return json.loads((config / "config.json").read_bytes()).get("currentContext") or DEFAULT
+    except (OSError, ValueError, AttributeError):
+        return DEFAULT
+
+
+def certificates(name: str, config: Path) -> Path | None:
+    """The folder with the client files of the context `name`; None where it needs none."""
+    folder = _tls(name, config) / "docker"
+    return folder if any((folder / file).exists() for file in _TLS_FILES) else None
 
 
 def leads_to(name: str, config: Path) -> str | None:

@@ -12,10 +12,10 @@ from image.registry import Registry
 
 
 @click.command("build-all")
-@click.argument("names", nargs=-1, metavar="[IMAGE]...")
+@options.images()
 @options.platforms("what the swarm's nodes run, and linux/arm64")
 @click.option("--no-upx", is_flag=True, help="Leave every program as it was compiled.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Programs made at once. Default: by cores and free memory.")
+@options.jobs()
 @options.as_json("references, digests, platforms and sizes in bytes")
 @click.pass_obj
 def command(
@@ -28,13 +28,13 @@ def command(
 ) -> None:
     r"""Build all images, or those named, and push them to the swarm's registry.
 
+    What the registry has already is left out. The registry itself is started from our own image.
+
     \b
     python -m image --context shelf build-all                        what is missing
     python -m image --context shelf build-all registry --no-upx      one image, its program unpacked
     python -m image --context shelf build-all --platform linux/arm/v6 --platform linux/arm64
     python -m image --context shelf build-all --json | jq -r '.[].reference'
-
-    What the registry has already is left out. The registry itself is started from our own image.
     """
     wanted = tuple(Platform.parse(text) for text in platforms)
     images = plan.read(names)

@@ -11,7 +11,12 @@ from image import cluster, options, plan, prove
 @options.as_json("the measures")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Measure whether the cluster does what it should; exit code 1 where it does not."""
+    r"""Measure whether the cluster does what it should; exit code 1 where it does not.
+
+    \b
+    python -m image --context shelf prove                       for a person
+    python -m image prove --json >proof.json                    for a program
+    """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
     proof = prove.prove(swarm, plan.read())
     click.echo(proof.json() if as_json else "\n".join(proof.lines(swarm.docker)))

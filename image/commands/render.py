@@ -10,6 +10,11 @@ from image import cluster, options, plan, published, template
 @click.command()
 @click.pass_obj
 def command(chosen: options.Chosen) -> None:
-    """Print the compose file that `deploy` would use."""
+    r"""Print the compose file that `deploy` would use.
+
+    \b
+    python -m image --context shelf render                      to read it
+    python -m image render >stack.yml                           to keep it
+    """
     swarm = cluster.read(chosen.context, chosen.credentials)
     click.echo(template.compose(swarm, published.resolve(swarm, plan.read())).compose, nl=False)

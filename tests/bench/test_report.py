@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.measure import Measurement
-from bench.provision import in_turn
-from bench.report import Results, Spread, markdown, place, tables
+from bench.report import Results, Spread, in_turn, markdown, place, tables
 from bench.ways import FLOOR, MITOGEN, OURS, PLAIN, Scenario
 
 MARKS = ("<!-- results: written by bench/provision.py -->", "<!-- end of results -->")

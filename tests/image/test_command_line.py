@@ -1,0 +1,292 @@
+"""The command line as a person and a shell meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from image.cli import SECTIONS, main, sections
+from tests.commands import ROOT, Done, command
+
+PROGRAM = "python -m image"
+CONTEXT = click.Context(main, info_name=PROGRAM)
+NAMES = main.list_commands(CONTEXT)
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+
+
+def image(*argv: str | Path, **env: str) -> Done:
+    return command(sys.executable, "-m", "image", *argv, timeout=60, **env)
+
+
+def found(name: str) -> click.Command:
+    there = main.get_command(CONTEXT, name)
+    assert there
+    return there
+
+
+def on_a_terminal(*argv: str, **env: str) -> bytes:
+    """What a program writes to a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **env}, stdin=theirs, stdout=theirs, stderr=theirs) as it:
+        os.close(theirs)
+        said = b"".join(iter(lambda: _read(ours), b""))
+        it.wait(60)
+    os.close(ours)
+    return said
+
+
+# Help
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_teaches_by_example(name: str) -> None:
+    said = image(name, "--help").ok()
+    examples = [line for line in said.splitlines() if re.search(rf"{PROGRAM}.* {re.escape(name)}\b", line)]
+    assert [line for line in examples if not line.startswith("Usage:")], said
+    assert "\\b" not in said
+
+
+def test_help_lists_each_command_once_and_whole() -> None:
+    said = " ".join(image("--help").ok().split())
+    for name in NAMES:
+        assert said.count(f" {name} {found(name).get_short_help_str(1000)}") == 1
+    assert "..." not in said.partition("Options:")[2]
+
+
+def test_every_command_stands_in_a_section_of_help() -> None:
+    assert {name for section in SECTIONS.values() for name in section} >= set(NAMES)
+
+
+def test_a_command_that_nobody_put_in_a_section_is_listed_all_the_same() -> None:
+    assert sections(["deploy", "new"]) == [("Deploy", ["deploy"]), ("Other", ["new"])]
+
+
+def test_help_tells_the_exit_codes() -> None:
+    said = image("--help").ok()
+    assert re.findall(r"^ +(\d+) +\w", said.partition("Exit codes:")[2], re.MULTILINE) == ["0", "1", "2", "130"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_and_each_of_its_options_is_documented(name: str) -> None:
+    pages = "\n".join(PAGES.values())
+    assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", pages), f"{name} is in no page"
+    for option in (text for param in found(name).params if isinstance(param, click.Option) for text in param.opts):
+        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", pages), f"{name} {option} is in no page"
+
+
+def test_every_option_of_all_commands_is_documented() -> None:
+    page = PAGES[ROOT / "docs" / "image.md"]
+    for option in (text for param in main.params for text in param.opts):
+        assert f"`{option}" in page
+
+
+def test_the_page_of_commands_has_a_row_for_each() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)[^`]*` \|", PAGES[ROOT / "docs" / "image.md"], re.MULTILINE)
+    assert set(rows) >= set(NAMES)
+
+
+# Speed
+
+
+def test_a_build_with_nothing_to_do_waits_for_no_large_library() -> None:
+    large = ("docker", "paramiko", "rich", "jinja2", "cryptography", "hypothesis")
+    script = (
+        f"import sys, image.cli, image.commands.build_all; print([name for name in {large} if name in sys.modules])"
+    )
+    assert command(sys.executable, "-c", script).ok() == "[]\n"
+
+
+# Wrong usage
+
+
+def test_an_unknown_command_is_answered_with_the_nearest() -> None:
+    done = image("biuld-all")
+    assert done.code == 2
+    done.refused("'biuld-all'", "'build-all'")
+
+
+def test_an_unknown_option_is_answered_with_the_nearest() -> None:
+    done = image("build-all", "--platfrom", "linux/arm64")
+    assert done.code == 2
+    done.refused("--platfrom", "--platform")
+
+
+# Contexts
+
+
+def test_an_unknown_context_is_a_sentence_and_its_fix(tmp_path: Path) -> None:
+    done = image("--context", "nowhere", "render", DOCKER_CONFIG=str(tmp_path))
+    assert done.code == 1
+    assert done.stderr.splitlines()[0] == "Error: there is no docker context 'nowhere'"
+    assert done.stderr.splitlines()[1].startswith("  Try: ")
+
+
+def test_the_current_context_is_the_one_that_docker_uses(tmp_path: Path) -> None:
+    argv = ("docker", "context", "create", "attic", "--docker", "host=tcp://127.0.0.1:1")
+    command(*argv, DOCKER_CONFIG=str(tmp_path)).ok()
+    command("docker", "context", "use", "attic", DOCKER_CONFIG=str(tmp_path)).ok()
+    environment = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_HOST": "", "DOCKER_CONTEXT": ""}
+    image("render", **environment).refused("'attic'", "tcp://127.0.0.1:1")
+
+
+def test_docker_host_goes_before_the_current_context(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"currentContext": "attic"}))
+    done = image("render", DOCKER_CONFIG=str(tmp_path), DOCKER_HOST="tcp://127.0.0.1:2", DOCKER_CONTEXT="")
+    done.refused("'default'", "tcp://127.0.0.1:2")
+
+
+# What is shown, and where
+
+
+def test_verbose_shows_each_program_so_that_a_shell_runs_it(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    done = command(sys.executable, "-c", _STARTS_A_PROGRAM, folder)
+    (shown,) = [line.removeprefix("+ ") for line in done.stderr.splitlines() if line.startswith("+ ")]
+    assert "password" not in shown
+    first = (folder / "said").read_text()
+    (folder / "said").unlink()
+    command("sh", "-c", shown).ok()
+    assert (folder / "said").read_text() == first == f"it's {folder}\n"
+
+
+_STARTS_A_PROGRAM = """
+import sys
+from pathlib import Path
+from image.cli import main
+from image.run import run
+main.main(["-v", "render", "--help"], standalone_mode=False)
+run("sh", "-c", 'echo "$A $PWD" >said', cwd=Path(sys.argv[1]), env={"A": "it's"}, text="a password")
+"""
+
+
+@pytest.mark.parametrize(("plain", "escapes"), [("1", False), ("", True)])
+def test_a_terminal_gets_colours_unless_its_owner_wants_none(plain: str, escapes: bool) -> None:
+    said = on_a_terminal(sys.executable, "-c", _WORK, NO_COLOR=plain, TERM="xterm-256color")
+    assert b"something" in said
+    assert (b"\x1b" in said) == escapes
+
+
+def test_a_pipe_gets_no_escape_sequence() -> None:
+    done = command(sys.executable, "-c", _WORK, NO_COLOR="", FORCE_COLOR="1", TERM="xterm-256color")
+    assert "something" in done.stderr
+    assert "\x1b" not in done.said
+
+
+_WORK = """
+from image.progress import shown, step
+from image.spinner import Spinners
+from image.watch import Progress
+with shown(1) as progress, step(progress, "something"):
+    pass
+with Spinners() as show:
+    show((Progress("web", "converged", 1, 1),))
+"""
+
+
+# Ends
+
+
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_a_pipe_that_is_closed_is_no_reason_for_a_traceback(reader: str) -> None:
+    done = command("bash", "-c", f"{shlex.quote(sys.executable)} -m image --help | {reader}")
+    assert done.stderr == ""
+
+
+def test_ctrl_c_ends_with_130_and_without_a_traceback() -> None:
+    """While an engine is asked that takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        asked = {"DOCKER_HOST": f"tcp://127.0.0.1:{silent.getsockname()[1]}", "DOCKER_CONTEXT": ""}
+        argv = (sys.executable, "-m", "image", "render")
+        with subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **asked}, stderr=subprocess.PIPE, text=True) as it:
+            connection, _ = silent.accept()
+            it.send_signal(signal.SIGINT)
+            _, said = it.communicate(timeout=60)
+            connection.close()
+    assert "Traceback" not in said
+    assert it.returncode == 130
+
+
+# Completion
+
+
+def completed(line: str, before: str = "") -> list[str]:
+    """What bash would offer after `line`, having read our script; asked as readline asks it."""
+    script = f"""
+{before}
+source <({shlex.quote(sys.executable)} -m image completion bash)
+COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}
+read -ra COMP_WORDS <<<"$COMP_LINE"
+[[ $COMP_LINE != *' ' ]] || COMP_WORDS+=('')
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+COMP_WORDS[0]={shlex.quote(sys.executable)}
+compopt() {{ :; }}
+_image_completion python "${{COMP_WORDS[COMP_CWORD]}}"
+printf '%s\n' "${{COMPREPLY[@]}}"
+"""
+    return command("bash", "--norc", "-c", script).ok().split()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("python -m image dep", ["deploy"]),
+        ("python -m image build-all --no", ["--no-upx"]),
+        ("python -m image build-all node", ["node_exporter"]),
+        ("python -m image build-all --platform linux/arm/", ["linux/arm/v6", "linux/arm/v7"]),
+        ("python -m image completion ", ["bash", "zsh"]),
+        ("python -m other dep", []),
+    ],
+)
+def test_bash_completes_what_follows_the_module(line: str, words: list[str]) -> None:
+    assert completed(line) == words
+
+
+def test_bash_is_offered_every_command() -> None:
+    assert completed("python -m image ") == NAMES
+
+
+def test_bash_is_offered_the_docker_contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    command("docker", "context", "create", "attic", "--docker", "host=tcp://127.0.0.1:1").ok()
+    assert completed("python -m image --context at") == ["attic"]
+
+
+def test_what_completed_python_before_still_does() -> None:
+    before = "_old() { COMPREPLY=(old); }; complete -F _old python"
+    assert completed("python script", before) == ["old"]
+    assert completed("python -m image ren", before) == ["render"]
+
+
+def test_tab_completes_in_an_interactive_bash() -> None:
+    """A real terminal, a real readline: the Tab key."""
+    setup = f"source <({shlex.quote(sys.executable)} -m image completion bash)"
+    ours, theirs = pty.openpty()
+    argv = ("bash", "--noprofile", "--norc", "-i")
+    with subprocess.Popen(argv, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as bash:
+        os.close(theirs)
+        os.write(ours, f"{setup}; PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH\n".encode())
+        os.write(ours, b"python -m image ren\t --help\nexit\n")
+        said = b"".join(iter(lambda: _read(ours), b""))
+        bash.wait(60)
+    os.close(ours)
+    assert b"Usage: python -m image render" in said
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
