@@ -182,8 +182,9 @@ def _create(client: DockerClient, lab: Lab, found: Found, missing: list[int], ta
 
 
 def _create_network(client: DockerClient, lab: Lab) -> IPv4Network:
+    refused: list[IPv4Network] = []
     for _ in range(_TRIES):
-        chosen = subnet.choose(lab.name, _taken(client))
+        chosen = subnet.choose(lab.name, (*_taken(client), *refused))
         pool = IPAMPool(subnet=str(chosen), gateway=str(chosen.network_address + 1))
         try:
             client.networks.create(
@@ -200,7 +201,8 @@ def _create_network(client: DockerClient, lab: Lab) -> IPv4Network:
                     f"the engine has a network {lab.name!r} that is not a lab's",
                     "another name for the lab: LAB=other make demo",
                 ) from None
-            # another lab took the same subnet between our look and our grasp: look again
+            # Another lab is just taking this subnet; the engine lists its network only a moment later.
+            refused.append(chosen)
             failure = error
     raise UserError(f"making network {lab.name!r}: {failure.explanation}")
 

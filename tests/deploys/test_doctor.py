@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Done, Lab, command
+from tests.commands import Done, Lab, command, until
 
 PIS = ["pi1", "pi2", "pi3"]
 # The kernel of the machine that plays the Pis decides it.
@@ -67,6 +67,18 @@ def state_of(lab: Lab, pi: str) -> str:
     return lab.on(pi, "sh", "-c", script).ok()
 
 
+def settled(lab: Lab) -> dict[str, str]:
+    """The state of all hosts, once it stays: a swarm's own network comes up after the last node has joined."""
+    seen: list[dict[str, str]] = []
+
+    def stays() -> bool:
+        seen.append({pi: state_of(lab, pi) for pi in PIS})
+        return seen[-1] == seen[-2] if len(seen) > 1 else False
+
+    until(stays)
+    return seen[-1]
+
+
 @contextmanager
 def put_back(lab: Lab, pi: str, *paths: str) -> Iterator[None]:
     """Whatever becomes of these files of a host, they are afterwards as they were."""
@@ -93,7 +105,7 @@ def test_before_anything_is_installed_it_says_what_the_hosts_can_do(blank_only: 
 
 
 def test_a_healthy_cluster_is_fine_and_stays_as_it_is(swarm: Lab) -> None:
-    before = {pi: state_of(swarm, pi) for pi in PIS}
+    before = settled(swarm)
     assert troubles(examined(swarm)) == {}
     assert {pi: state_of(swarm, pi) for pi in PIS} == before
 
