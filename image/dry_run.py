@@ -8,13 +8,15 @@ the swarm's manager, and takes down what it would change instead of passing it o
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +24,7 @@ import docker
 import requests
 
 from image.cluster import Cluster
-from image.errors import reason
+from image.errors import UserError, reason
 from image.rollout import STACK, Rollout, tell
 
 # The image's name as it was asked for; where a service has the same already, docker leaves its image alone,
@@ -30,6 +32,10 @@ from image.rollout import STACK, Rollout, tell
 IMAGE_LABEL = "com.docker.stack.image"
 _PATIENCE = 30.0
 _JSON = {"Content-Type": "application/json"}
+# What a socket's address may have on Linux, in bytes, and what it has here below the folder for temporary files.
+_LONGEST_ADDRESS = 107
+_BELOW = len("/pishelf-12345678/docker.sock")
+_SHORT = "/tmp"  # noqa: S108 - a folder of a random name is made in it, for this user alone
 _HEADERS = ("Api-Version", "Content-Type", "Docker-Experimental", "Ostype", "Server")
 
 
@@ -82,18 +88,31 @@ class _Taken:
 
 @contextmanager
 def _listening(client: docker.DockerClient) -> Iterator[tuple[Path, _Taken]]:
-    """A socket for docker's command line, in a folder that is this user's alone."""
+    """A socket for docker's command line; raises what went wrong in answering it, which docker calls `EOF`."""
     taken = _Taken()
-    with TemporaryDirectory(prefix="pishelf-") as folder:
-        socket = Path(folder) / "docker.sock"
-        with _Server(socket, client, taken) as server:
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-            thread.start()
-            try:
-                yield socket, taken
-            finally:
-                server.shutdown()
-                thread.join()
+    with _folder() as folder, _Server(folder / "docker.sock", client, taken) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield folder / "docker.sock", taken
+        finally:
+            server.shutdown()
+            thread.join()
+            if server.mistake:
+                raise server.mistake
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder that is this user's alone, and whose path is short enough for a socket's address."""
+    fits = len(os.fsencode(gettempdir())) + _BELOW <= _LONGEST_ADDRESS
+    try:
+        made = TemporaryDirectory(prefix="pishelf-", dir=None if fits else _SHORT)
+    except OSError as error:
+        where = gettempdir() if fits else _SHORT
+        raise UserError(f"cannot make a folder in {where}: {error.strerror}", "TMPDIR=FOLDER, a short one") from error
+    with made as name:
+        yield Path(name)
 
 
 class _Server(ThreadingUnixStreamServer):
@@ -102,9 +121,13 @@ class _Server(ThreadingUnixStreamServer):
     def __init__(self, socket: Path, client: docker.DockerClient, taken: _Taken) -> None:
         super().__init__(str(socket), _Handler)
         self.client, self.taken = client, taken
+        self.mistake: BaseException | None = None
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Docker's command line has gone, and says itself why."""
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base class gives them
+        """Keep the first mistake of our own; where docker's command line has gone, it says itself why."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            self.mistake = self.mistake or error
 
 
 class _Handler(BaseHTTPRequestHandler):
