@@ -45,9 +45,23 @@ _COMPOSE = {
     "RollbackConfig": "deploy.rollback_config",
     "UpdateConfig": "deploy.update_config",
 }
-# What docker's command line does not decide, and what the engine adds where nothing was said.
+# What docker's command line does not decide.
 _LEFT_OUT = {"Name", "TaskTemplate.ForceUpdate", "TaskTemplate.Runtime", "TaskTemplate.Placement.Platforms"}
-_DEFAULTS = {"TaskTemplate.ContainerSpec.Isolation": "default"}
+_SECOND = 1_000_000_000
+_UPDATE = {"Parallelism": 1, "FailureAction": "pause", "Monitor": 5 * _SECOND, "Order": "stop-first"}
+# What holds where nothing was said, where that is not zero, no or nothing; None is the engine's own choice. So a zero
+# says something here: `delay: 0s`. Source: swarmkit, api/defaults/service.go; some of them the engine writes down.
+_DEFAULTS: Mapping[str, Any] = {
+    "EndpointSpec.Mode": "vip",
+    "TaskTemplate.ContainerSpec.Init": None,
+    "TaskTemplate.ContainerSpec.Isolation": "default",
+    "TaskTemplate.ContainerSpec.StopGracePeriod": 10 * _SECOND,
+    "TaskTemplate.RestartPolicy.Condition": "any",
+    "TaskTemplate.RestartPolicy.Delay": 5 * _SECOND,
+    **{f"{config}.{key}": value for config in ("UpdateConfig", "RollbackConfig") for key, value in _UPDATE.items()},
+}
+# Whose values are a person's own, also empty ones.
+_OWN = ("Labels.", "TaskTemplate.ContainerSpec.Labels.", "TaskTemplate.LogDriver.Options.")
 _LABELS = {NAMESPACE_LABEL, IMAGE_LABEL}
 
 
@@ -78,7 +92,9 @@ def compare(running: Mapping[str, Spec], wanted: Mapping[str, Spec], networks: M
         old = fields(running[name], networks) if name in running else {}
         new = fields(wanted[name], networks) if name in wanted else {}
         if old and new:
-            keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+            defaults = {_name(path): _text(path, value) for path, value in _DEFAULTS.items() if value is not None}
+            was, will = {**defaults, **old}, {**defaults, **new}
+            keys = sorted(key for key in old.keys() | new.keys() if was.get(key) != will.get(key))
             changes += [Change(name, key, old.get(key), new.get(key)) for key in keys]
         else:
             changes.append(Change(name, "", old.get("image"), new.get("image")))
@@ -111,7 +127,7 @@ def fields(spec: Spec, networks: Mapping[str, str]) -> dict[str, str]:
 
 
 def _flat(value: Any, path: str, networks: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    if path in _LEFT_OUT or (path in _DEFAULTS and value == _DEFAULTS[path]):
+    if path in _LEFT_OUT:
         return
     if path == "Mode.Global":
         yield "deploy.mode", "global"
@@ -126,8 +142,8 @@ def _flat(value: Any, path: str, networks: Mapping[str, str]) -> Iterator[tuple[
         for key, inner in value.items():
             if key not in _LABELS:
                 yield from _flat(inner, f"{path}.{key}".lstrip("."), networks)
-    elif value:
-        yield _name(path), _text(path.rpartition(".")[2], value)
+    elif value or (value == 0 and path in _DEFAULTS) or (value == "" and path.startswith(_OWN)):
+        yield _name(path), _text(path, value)
 
 
 def _name(path: str) -> str:
@@ -144,7 +160,8 @@ def _name(path: str) -> str:
 _DURATIONS = {"Interval", "Timeout", "Delay", "Monitor", "StopGracePeriod", "StartPeriod", "StartInterval", "Window"}
 
 
-def _text(key: str, value: Any) -> str:
+def _text(path: str, value: Any) -> str:
+    key = path.rpartition(".")[2]
     if key in _DURATIONS:
         return f"{value / 1e9:g}s"
     if key in ("MemoryBytes", "SizeBytes"):
@@ -162,8 +179,9 @@ def _variable(item: str, _: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _port(item: Spec, _: Mapping[str, str]) -> tuple[str, str]:
-    published = item.get("PublishedPort", "any")
-    return f"{published}/{item.get('Protocol', 'tcp')}", f"{item['TargetPort']} {item.get('PublishMode', 'ingress')}"
+    target, protocol = item["TargetPort"], item.get("Protocol", "tcp")
+    published = item.get("PublishedPort") or f"any for {target}"
+    return f"{published}/{protocol}", f"{target} {item.get('PublishMode', 'ingress')}"
 
 
 def _mount(item: Spec, _: Mapping[str, str]) -> tuple[str, str]:

@@ -90,6 +90,11 @@ CONTAINER = ("TaskTemplate", "ContainerSpec")
         (edited("Mode", {"Replicated": {"Replicas": 0}}), "deploy.replicas", "2", "0"),
         (edited("EndpointSpec", "Ports", []), "ports.80/tcp", "8080 host", None),
         (edited("EndpointSpec", "Mode", "vip"), "deploy.endpoint_mode", "dnsrr", "vip"),
+        (edited("TaskTemplate", "RestartPolicy", "Delay", 0), "deploy.restart_policy.delay", "5s", "0s"),
+        (edited(*CONTAINER, "StopGracePeriod", 0), "stop_grace_period", "1.5s", "0s"),
+        (edited(*CONTAINER, "Init", False), "init", None, "false"),
+        (edited("Labels", {"a.B": ""}), "deploy.labels.a.B", None, ""),
+        (edited("UpdateConfig", {"Parallelism": 0}), "deploy.update_config.parallelism", None, "0"),
     ],
 )
 def test_a_field_that_differs_is_told_by_the_compose_files_name(spec, field, before, after):
@@ -103,11 +108,42 @@ def test_a_field_that_differs_is_told_by_the_compose_files_name(spec, field, bef
         edited("TaskTemplate", "Networks", [{"Target": "shelf_default", "Aliases": ["web"]}]),
         edited("TaskTemplate", "RestartPolicy", {"Condition": "any", "Delay": 5_000_000_000}),
         edited("Labels", {"com.docker.stack.namespace": "shelf"}),
+        edited("TaskTemplate", "RestartPolicy", {"Condition": "any", "MaxAttempts": 0, "Window": 0}),
+        edited("TaskTemplate", "RestartPolicy", {}),
         edited(*CONTAINER, "Isolation", ""),
+        # what the engine writes down where a compose file says nothing
+        edited(
+            "UpdateConfig", {"Parallelism": 1, "FailureAction": "pause", "MaxFailureRatio": 0, "Order": "stop-first"}
+        ),
+        edited("RollbackConfig", {"Parallelism": 1, "FailureAction": "", "Order": "", "Monitor": 5_000_000_000}),
     ],
 )
 def test_what_means_the_same_is_no_difference(spec):
     assert compare({"web": RUNNING}, {"web": spec}, NETWORKS) == ()
+    assert compare({"web": spec}, {"web": RUNNING}, NETWORKS) == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "default"),
+    [
+        (lambda time: {"ContainerSpec": {"StopGracePeriod": time}}, "stop_grace_period", 10_000_000_000),
+        (lambda time: {"RestartPolicy": {"Delay": time}}, "deploy.restart_policy.delay", 5_000_000_000),
+    ],
+)
+def test_a_zero_is_not_what_holds_where_nothing_is_said(task, field, default):
+    unsaid, zero, said = ({"Mode": {"Global": {}}, "TaskTemplate": one} for one in ({}, task(0), task(default)))
+    assert compare({"web": unsaid}, {"web": zero}, {}) == (Change("web", field, None, "0s"),)
+    assert compare({"web": unsaid}, {"web": said}, {}) == ()
+
+
+def test_ports_that_the_swarm_chooses_are_told_apart_by_what_they_lead_to():
+    def ports(*targets: int):
+        return edited("EndpointSpec", "Ports", [{"TargetPort": target, "Protocol": "tcp"} for target in targets])
+
+    assert compare({"web": ports(8080, 9090)}, {"web": ports(8081, 9090)}, NETWORKS) == (
+        Change("web", "ports.any for 8080/tcp", "8080 ingress", None),
+        Change("web", "ports.any for 8081/tcp", None, "8081 ingress"),
+    )
 
 
 def test_a_global_service_is_told_from_a_replicated_one():
