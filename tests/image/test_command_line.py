@@ -96,6 +96,31 @@ def test_the_page_of_commands_has_a_row_for_each() -> None:
     assert set(rows) >= set(NAMES)
 
 
+def examples() -> list[str]:
+    """What follows the program's name in each example of a page or a help text, up to what is the shell's."""
+    texts = [*PAGES.values(), *(str(found(name).help) for name in NAMES), str(main.help)]
+    code = [each for text in texts for each in (*re.findall(r"`([^`\n]+)`", text), *text.splitlines())]
+    begin = re.compile(rf" *\$? *(?:source <\()?{PROGRAM}((?: [^\s#|<>;)&…]+)+)")
+    said = {match[1].strip() for each in code if (match := begin.match(each))}
+    return sorted(words for words in said if "COMMAND" not in words and "--help" not in words)
+
+
+@pytest.mark.parametrize("words", examples())
+def test_an_example_is_no_wrong_usage(words: str) -> None:
+    """It is parsed as when it is run, and not run."""
+    with click.Context(main, info_name=PROGRAM) as context:
+        rest = click.Command.parse_args(main, context, shlex.split(words))
+        if rest:
+            name, there, rest = main.resolve_command(context, rest)
+            assert there
+            there.make_context(name, rest, parent=context).close()
+
+
+def test_examples_are_found_in_pages_and_in_help() -> None:
+    assert len(examples()) > 60
+    assert {"move-registry", "--context shelf history --json", "completion bash"} <= set(examples())
+
+
 # Speed
 
 
