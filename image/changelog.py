@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from image.history import Revision
+from image.reference import shortened
 from image.rollout import Rollout
 
 
@@ -35,6 +36,8 @@ class Entry:
     @property
     def sentence(self) -> str:
         """What changed, in one line."""
+        if not self.revision.readable:
+            return "cannot be read"
         parts = [f"{name} {old} -> {new}" for name, (old, new) in self.images.items()]
         others = [name for name in self.changed if name not in self.images]
         for word, names in (
@@ -54,9 +57,12 @@ def entries(revisions: Sequence[Revision]) -> tuple[Entry, ...]:
     Args:
         revisions: the oldest first.
     """
-    befores = [None, *revisions][: len(revisions)]
-    pairs = reversed(list(zip(befores, revisions, strict=True)))
-    return tuple(_entry(before, revision, revision is revisions[-1]) for before, revision in pairs)
+    found = []
+    before = None
+    for revision in revisions:
+        found.append(_entry(before, revision, revision is revisions[-1]))
+        before = revision if revision.readable else before
+    return tuple(reversed(found))
 
 
 def lines(found: Sequence[Entry]) -> list[str]:
@@ -72,7 +78,7 @@ def lines(found: Sequence[Entry]) -> list[str]:
 
 
 def _entry(before: Revision | None, revision: Revision, last: bool) -> Entry:
-    if before is None:
+    if before is None or not revision.readable:
         return Entry(revision, last, added=tuple(revision.rollout.parsed["services"]))
     old, new = before.rollout, revision.rollout
     was, is_now = old.parsed["services"], new.parsed["services"]
@@ -93,10 +99,4 @@ def _entry(before: Revision | None, revision: Revision, last: bool) -> Entry:
 def _version(rollout: Rollout, service: str) -> str:
     """The image's tag, or what says most of a reference without one."""
     reference = rollout.images[service]
-    return rollout.tags.get(reference) or short(reference)
-
-
-def short(reference: str) -> str:
-    """E.g. `name@sha256:0123456789ab` of a long one."""
-    name, at, digest = reference.rpartition("/")[2].partition("@")
-    return f"{name}{at}{digest[:19]}"
+    return rollout.tags.get(reference) or shortened(reference)

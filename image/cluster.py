@@ -7,7 +7,8 @@ This module reads just these, so it also works on a swarm that something else ma
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -158,6 +159,21 @@ class Cluster:
     def engine(self, node: Node) -> Endpoint:
         """How to reach this node's own engine."""
         return self.endpoint.at(node.address)
+
+    @contextmanager
+    def manager(self) -> Iterator[DockerClient]:
+        """A client of the swarm's manager; raises UserError where it stops answering."""
+        import docker  # takes longer than what a quick command does
+        import requests
+
+        try:
+            with closing(self.endpoint.client()) as client:
+                yield client
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise UserError(
+                f"the manager of {self.name} at {self.endpoint.host} stopped answering: {error}",
+                f"{self.docker} node ls; then the same command again",
+            ) from error
 
     @property
     def environment(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import requests
 
-from image import difference, dry_run, history, lint, published, status, template, watch
+from image import difference, dry_run, history, lint, status, template, watch
 from image.cluster import Cluster
 from image.difference import Change
 from image.errors import UserError
@@ -123,16 +123,17 @@ def rollback(
     Raises:
         UserError: there is no such revision, the registry has lost an image of it, or as `deploy` does.
     """
-    with manager(cluster) as client:
+    with cluster.manager() as client:
         revision = history.wanted(history.read(client), number)
     registry = Registry.of(cluster)
-    rollout = revision.rollout.at(registry.address, registry.has)
-    if missing := published.missing(registry, frozenset(rollout.images.values())):
+    here = revision.rollout.found_at(registry.address, registry.has)
+    if missing := revision.rollout.ours(registry.address) - here.keys():
         raise UserError(
             f"revision {revision.number} needs what the registry at {cluster.registry} no longer has: "
-            + ", ".join(missing),
+            + ", ".join(sorted(missing)),
             "another revision: python -m image history",
         )
+    rollout = revision.rollout.moved(here)
     return deploy(cluster, rollout, timeout, show, f"rollback to {revision.number}")
 
 

@@ -58,18 +58,15 @@ class _Taken:
     def __init__(self) -> None:
         self.services: list[dict[str, Any]] = []
         self.configs: list[dict[str, Any]] = []
-        self.secrets: list[dict[str, Any]] = []
 
     def answer(self, path: str, body: Any) -> Any:
         """Note a change, and say what the Engine API would."""
-        kind, _, verb = path.rpartition("/")
         if "/services/" in path:
             self.services.append(body)
             return {"ID": f"new:{body['Name']}", "Warnings": None}
-        noted = {"configs": self.configs, "secrets": self.secrets}.get(kind.rpartition("/")[2])
-        if noted is None or verb != "create":
+        if not path.endswith("/configs/create"):
             return {}  # a network, or new labels of what is there
-        noted.append({"ID": f"new:{body['Name']}", "Spec": body})
+        self.configs.append({"ID": f"new:{body['Name']}", "Spec": body})
         return {"ID": f"new:{body['Name']}"}
 
     def amend(self, path: str, found: Any) -> Any:
@@ -81,8 +78,6 @@ class _Taken:
                 return found
             case "configs":
                 return [*found, *self.configs]
-            case "secrets":
-                return [*found, *self.secrets]
         return found
 
 

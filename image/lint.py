@@ -12,13 +12,13 @@ from difflib import get_close_matches
 from itertools import combinations
 from typing import Any
 
-from image import compose_keys
+from image import compose_keys, outside
 from image.cluster import Node
 from image.compose_keys import ANY, Keys
 from image.platform import Platform
 from image.rollout import NAMESPACE_LABEL
 from image.watch import Service, eligible, meets
-from image.yaml_lines import Value, parse
+from image.yaml_lines import Finding, Value, parse
 
 # What a node's own services hold; source: the ports that provisioning opens.
 _NODES_OWN = {22: "ssh", 2376: "the engines' API", 2377: "the swarm", 7946: "the swarm", 4789: "the swarm"}
@@ -27,14 +27,6 @@ _CONSTRAINT = re.compile(r"\s*([a-z][\w.-]*?)\s*(==|!=)\s*(\S.*?)\s*", re.IGNORE
 _CONSTRAINED = ("node.id", "node.hostname", "node.ip", "node.role", "node.platform.os", "node.platform.arch")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 _PORT = re.compile(r"(?:.*:)?(\d+)(?:-(\d+))?:\d+(?:-\d+)?(?:/(\w+))?")
-
-
-@dataclass(frozen=True, order=True)
-class Finding:
-    """One mistake and the line that it stands in, counted from 1."""
-
-    line: int
-    message: str
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ def lint(text: str, swarm: Swarm) -> tuple[Finding, ...]:
     """All mistakes of a compose file, by line; raises UserError where it is not YAML."""
     root = parse(text)
     services = root.at("services").table
-    found = [*_unknown(root, compose_keys.TOP, "")]
+    found = [*_unknown(root, compose_keys.TOP, ""), *outside.findings(root)]
     for name, service in services.items():
         found += [*_ignored(name, service), *_undefined(name, service, root)]
         found += [*_places(name, service, swarm), *_resources(name, service, swarm.nodes)]

@@ -69,14 +69,6 @@ def ask(registry: Registry, images: Collection[Image]) -> dict[str, Published]:
         }
 
 
-def missing(registry: Registry, references: Iterable[str]) -> tuple[str, ...]:
-    """Those of some references by digest that are this registry's and that it no longer has; raises UserError."""
-    ours = sorted(reference for reference in references if reference.startswith(f"{registry.address}/"))
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        answers = pool.map(registry.has, ours)
-        return tuple(reference for reference, has in zip(ours, answers, strict=True) if not has)
-
-
 def describe(registry: Registry, image: Image, index: Index) -> Published:
     """Read what our own annotation says; an index without it is one, too."""
     try:

@@ -64,6 +64,12 @@ class Reference:
         return f"{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")
 
 
+def shortened(reference: str) -> str:
+    """What says most of a long one: `name@sha256:0123456789ab`."""
+    name, at, digest = reference.rpartition("/")[2].partition("@")
+    return f"{name}{at}{digest[:19]}"
+
+
 def _split(name: str) -> tuple[str, str]:
     """Registry and path. What looks like no host, `grafana/grafana`, is a path on Docker Hub."""
     first, slash, rest = name.partition("/")

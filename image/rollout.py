@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,13 +16,17 @@ from typing import Any
 
 import yaml
 
+from image import outside
 from image.cluster import Cluster
 from image.errors import UserError
 from image.run import run
+from image.yaml_lines import parse
 
 STACK = "shelf"
 NAMESPACE_LABEL = "com.docker.stack.namespace"
 """What docker puts on all that belongs to a stack."""
+# All that its command line may know of this environment: it would put the rest into services that ask for it.
+_DOCKERS = re.compile(r"PATH|HOME|USER|TMPDIR|SSH_AUTH_SOCK|DOCKER_\w+|(HTTPS?|ALL|NO)_PROXY", re.IGNORECASE)
 # `docker stack deploy` only tells the manager; what takes long is watched afterwards.
 _TELLING = 120
 
@@ -34,7 +40,7 @@ def object_name(key: str, data: bytes) -> str:
 
 
 def named_by_content(name: str) -> bool:
-    """Whether a config or secret of the stack has such a name; others are a person's own."""
+    """Whether a config of the stack has such a name; others are a person's own."""
     return _BY_CONTENT.fullmatch(name) is not None
 
 
@@ -48,48 +54,57 @@ class Rollout:
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Reference by digest -> the tag that says its version to a person."""
 
-    @cached_property
-    def content(self) -> str:
-        """Twelve digits: the same for the same stack."""
-        digest = hashlib.sha256()
-        for part in (self.compose.encode(), *(part for item in sorted(self.files.items()) for part in item)):
-            data = part if isinstance(part, bytes) else part.encode()
-            digest.update(len(data).to_bytes(8, "big") + data)
-        return digest.hexdigest()[:12]
-
-    def at(self, registry: str, has: Callable[[str], bool]) -> Rollout:
-        """The same, of a registry's images where it has them, whatever its address was before.
+    def found_at(self, registry: str, has: Callable[[str], bool]) -> dict[str, str]:
+        """Those of the images by digest that a registry has, whatever its address was before -> their references there.
 
         Args:
             has: whether a reference by digest is in the registry.
         """
-        moved = {
-            reference: here
-            for reference in self.images.values()
-            if "@" in reference and has(here := f"{registry}/{reference.partition('/')[2]}")
-        }
+        by_digest = {reference for reference in self.images.values() if "@" in reference}
+        there = {reference: f"{registry}/{reference.partition('/')[2]}" for reference in by_digest}
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            answers = zip(there.items(), pool.map(has, there.values()), strict=True)
+            return {reference: here for (reference, here), found in answers if found}
+
+    def moved(self, references: Mapping[str, str]) -> Rollout:
+        """The same with other references: the one before -> the one now."""
         compose = self.compose
-        for reference, here in moved.items():
-            compose = compose.replace(reference, here)
-        tags = {moved.get(reference, reference): tag for reference, tag in self.tags.items()}
+        for before, now in references.items():
+            compose = compose.replace(before, now)
+        tags = {references.get(reference, reference): tag for reference, tag in self.tags.items()}
         return replace(self, compose=compose, tags=tags)
+
+    def same(self, other: Rollout) -> bool:
+        """Whether it is the same stack, wherever the registry was."""
+        one, two = (rollout.moved(rollout.found_at("registry", lambda _: True)) for rollout in (self, other))
+        return one == two
+
+    def ours(self, registry: str) -> frozenset[str]:
+        """The images by digest of the cluster's registry, at its address now or when this was rolled out."""
+        addresses = {registry, *(reference.partition("/")[0] for reference in self.tags)}
+        references = self.images.values()
+        return frozenset(one for one in references if "@" in one and one.partition("/")[0] in addresses)
 
     @cached_property
     def parsed(self) -> Mapping[str, Any]:
-        """The compose file's own structure; raises UserError where it is not YAML."""
+        """The compose file's own structure; raises UserError where it is not YAML, or has no services."""
         try:
-            return dict(yaml.load(self.compose, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 - safe ones
+            found = dict(yaml.load(self.compose, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 - safe ones
         except (yaml.YAMLError, TypeError, ValueError) as error:
             raise UserError(f"the compose file is not YAML: {error}", "python -m image render") from error
+        if not isinstance(found.get("services"), dict):
+            raise UserError("the compose file has no services", "python -m image render")
+        return found
 
     @property
     def images(self) -> dict[str, str]:
         """Service -> the reference of its image."""
         return {name: str(service.get("image", "")) for name, service in self.parsed["services"].items()}
 
-    def objects(self, kind: str) -> frozenset[str]:
-        """The names in the swarm of the `configs`, or of the `secrets`."""
-        entries = self.parsed.get(kind) or {}
+    @property
+    def configs(self) -> frozenset[str]:
+        """The names in the swarm of its configs."""
+        entries = self.parsed.get("configs") or {}
         return frozenset((entry or {}).get("name", f"{STACK}_{key}") for key, entry in entries.items())
 
     @property
@@ -98,14 +113,41 @@ class Rollout:
 
         Nor may what a swarm remembers make docker read anything else of this machine.
         """
-        objects = [entry or {} for kind in ("configs", "secrets") for entry in (self.parsed.get(kind) or {}).values()]
-        named = [str(entry["file"]) for entry in objects if "file" in entry]
+        named = [str(entry["file"]) for entry in (self.parsed.get("configs") or {}).values() if "file" in (entry or {})]
+        named += self._variables
+        named += [
+            (service.get("credential_spec") or {}).get("file", "") for service in self.parsed["services"].values()
+        ]
+        elsewhere = [path for path in self.files if path.startswith("/") or ".." in Path(path).parts]
+        return tuple(sorted({*elsewhere, *filter(None, named)} - ({*self.files} - {*elsewhere})))
+
+    @property
+    def _variables(self) -> list[str]:
+        """Files of variables that its services name."""
+        named: list[str] = []
         for service in self.parsed["services"].values():
-            variables = service.get("env_file") or []
-            named += [variables] if isinstance(variables, str) else variables
-            named += [(service.get("credential_spec") or {}).get("file", "")]
-        outside = [path for path in self.files if path.startswith("/") or ".." in Path(path).parts]
-        return tuple(sorted({*outside, *filter(None, named)} - ({*self.files} - {*outside})))
+            files = service.get("env_file") or []
+            named += [files] if isinstance(files, str) else files
+        return named
+
+    def refuse_what_is_not_whole(self) -> None:
+        """Raise UserError where it needs what it does not bring along, or would give away what is secret."""
+        if self.lacking:
+            raise UserError(
+                f"the stack names files that do not belong to it: {', '.join(self.lacking)}",
+                "put them into stack/configs",
+            )
+        found = [f"line {one.line}: {one.message}" for one in sorted(outside.findings(parse(self.compose)))]
+        for path in self._variables:
+            lines = (line.strip() for line in self.files[path].decode(errors="replace").splitlines())
+            valueless = [line for line in lines if line and "=" not in line and not line.startswith("#")]
+            found += [f"{path}: without a value docker takes {name} from your environment" for name in valueless]
+        if found:
+            said = "\n".join(f"  {one}" for one in found)
+            raise UserError(
+                f"the stack is no whole one, or would show what is secret:\n{said}",
+                "python -m image render; for one of the swarm's another revision: python -m image history",
+            )
 
     @contextmanager
     def laid_out(self) -> Iterator[Path]:
@@ -120,11 +162,7 @@ class Rollout:
 
 def tell(rollout: Rollout, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:
     """Tell the manager, or whom the environment says, to run a stack; raises UserError with docker's words."""
-    if rollout.lacking:
-        raise UserError(
-            f"the stack names files that do not belong to it: {', '.join(rollout.lacking)}",
-            "put them into stack/configs",
-        )
+    rollout.refuse_what_is_not_whole()
     with rollout.laid_out() as folder:
         run(
             *("docker", "stack", "deploy", "--prune", "--with-registry-auth"),
@@ -132,6 +170,7 @@ def tell(rollout: Rollout, cluster: Cluster, environment: Mapping[str, str] | No
             *("--resolve-image", "never", "--compose-file", "-", STACK),
             cwd=folder,
             env={**cluster.environment, **(environment or {})},
+            base={name: value for name, value in os.environ.items() if _DOCKERS.fullmatch(name)},
             text=rollout.compose,
             timeout=_TELLING,
         )

@@ -38,6 +38,7 @@ def run(
     *argv: str | Path,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    base: Mapping[str, str] | None = None,
     text: str | None = None,
     timeout: float | None = None,
     log: Path | None = None,
@@ -46,7 +47,8 @@ def run(
     """Run a program to its end and return its standard output.
 
     Args:
-        env: what differs from this process's environment.
+        env: what differs from `base`.
+        base: the program's environment; without it, it is this process's.
         text: given to the program's standard input; without it there is none.
         timeout: seconds after which the program is ended.
         log: where all that the program said is written if it fails.
@@ -65,7 +67,7 @@ def run(
         process = subprocess.Popen(
             words,
             cwd=cwd,
-            env=_environment(env or {}),
+            env=_environment(os.environ if base is None else base, env or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -140,6 +142,6 @@ def _kept(log: Path | None, done: subprocess.CompletedProcess[str]) -> str:
     return f"\n  all of it: {log}"
 
 
-def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    environment = {**os.environ, **changes}
+def _environment(base: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    environment = {**base, **changes}
     return {**environment, "PATH": os.pathsep.join((*_OURS, environment.get("PATH", os.defpath)))}

@@ -9,9 +9,9 @@ from typing import Any
 import docker
 
 from image import history, watch
-from image.changelog import short
 from image.cluster import Node
 from image.columns import aligned
+from image.reference import shortened
 from image.rollout import NAMESPACE_LABEL, STACK
 
 Phase = watch.Phase
@@ -163,7 +163,7 @@ _STYLES = {
 
 def _service(service: watch.Service, progress: watch.Progress, reference: str, tags: Mapping[str, str]) -> ServiceState:
     ports = " ".join(f"{number}/{mode}" for number, mode in service.ports)
-    version = tags.get(reference) or short(reference)
+    version = tags.get(reference) or shortened(reference)
     return ServiceState(
         service.name,
         progress.phase,
@@ -195,7 +195,7 @@ def _tasks(
         if task.desired in ("running", "ready"):
             node = snapshot.node_name(task.node)
             error = "" if task.state == "running" else errors[place]
-            version = tags.get(reference) or short(reference)
+            version = tags.get(reference) or shortened(reference)
             states.append(TaskState(service.name, task.slot, node, task.state, version, error))
     return sorted(states, key=lambda task: (task.slot, task.node))
 

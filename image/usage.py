@@ -30,13 +30,8 @@ class Use:
 
 def read(cluster: Cluster) -> tuple[Use, ...]:
     """All services' images, and the registry's own; raises UserError where the manager or the node does not answer."""
-    try:
-        with closing(cluster.endpoint.client()) as client:
-            uses = of(client.api.services())  # type: ignore[no-untyped-call]
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise UserError(
-            f"the manager of {cluster.name} stopped answering: {error}", f"{cluster.docker} node ls"
-        ) from error
+    with cluster.manager() as client:
+        uses = of(client.api.services())  # type: ignore[no-untyped-call]
     try:
         with closing(cluster.engine(cluster.registry_node).client()) as client:
             container = bootstrap.find(client)

@@ -13,6 +13,14 @@ _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
 
 
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One mistake and the line that it stands in, counted from 1."""
+
+    line: int
+    message: str
+
+
 @dataclass(frozen=True)
 class Value:
     """A value, and the line of its key, counted from 1; for an item of a list, its own line."""
@@ -25,6 +33,11 @@ class Value:
         """A scalar as it is written; empty for anything else, and for null."""
         scalar = isinstance(self.node, yaml.ScalarNode) and self.node.tag != _NULL
         return str(self.node.value) if scalar and self.node else ""
+
+    @property
+    def null(self) -> bool:
+        """Whether nothing is written there."""
+        return self.node is None or self.node.tag == _NULL
 
     @property
     def table(self) -> dict[str, Value]:
@@ -67,6 +80,19 @@ class Value:
         yield from self.table.items()
         for item in self.items:
             yield from item.table.items()
+
+    def scalars(self) -> Iterator[Value]:
+        """All scalars in it, each once, also where an anchor stands for itself."""
+        seen: set[int] = set()
+        todo = [self]
+        while todo:
+            value = todo.pop()
+            if id(value.node) in seen:
+                continue
+            seen.add(id(value.node))
+            if value.text:
+                yield value
+            todo += [*value.table.values(), *value.items]
 
 
 def parse(text: str) -> Value:

@@ -26,6 +26,6 @@ def command(chosen: options.Chosen, timeout: float) -> None:
     stack = deploy.checked(swarm, published.resolve(swarm, plan.read()))
     with Spinners() as show:
         outcome = deploy.deploy(swarm, stack, timeout, show)
+    click.echo(outcome)
     if outcome.new:
         deploy.prune(swarm, template.settings().keep_revisions)
-    click.echo(outcome)

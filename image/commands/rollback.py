@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options
+from image import cluster, deploy, options, template
 from image.spinner import Spinners
 
 
@@ -26,3 +26,5 @@ def command(chosen: options.Chosen, revision: int | None, timeout: float) -> Non
     with Spinners() as show:
         outcome = deploy.rollback(swarm, revision, timeout, show)
     click.echo(outcome)
+    if outcome.new:
+        deploy.prune(swarm, template.settings().keep_revisions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from image.changelog import entries, lines, short
+from image.changelog import entries, lines
 from image.history import Revision, State
 from image.rollout import Rollout
 
@@ -54,6 +54,9 @@ def test_a_line_says_who_and_when_and_why():
     assert lines(entries([TWO, THREE]))[0] == "*   3  2026-01-02 03:04:05 UTC  failed  ann@desk  rollback to 1"
 
 
-def test_a_long_reference_is_cut_to_what_says_most():
-    assert short("198.18.0.11:5000/a/web@sha256:0123456789abcdef") == "web@sha256:0123456789ab"
-    assert short("docker.io/library/web:1") == "web:1"
+def test_a_revision_that_cannot_be_read_is_listed_and_passed_over():
+    broken = replace(TWO, state="unreadable", rollout=Rollout("services: {}", {}), by="", time="", note="no gzip")
+    three, two, _ = entries([ONE, broken, replace(TWO, number=3)])
+    assert (two.sentence, two.added, two.removed) == ("cannot be read", (), ())
+    assert three.sentence == entries([ONE, TWO])[0].sentence
+    assert lines([two])[0].split() == ["2", "unreadable", "no", "gzip"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -43,11 +45,14 @@ def attrs(one: Revision) -> dict[str, object]:
     return {"ID": "c1", "Spec": {"Name": one.name, "Labels": one.labels, "Data": data}}
 
 
+def of_time(time: str) -> bytes:
+    return replace(revision(1), time=time).pack()
+
+
 @given(st.text(max_size=50), st.dictionaries(st.text(max_size=5), st.binary(max_size=50), max_size=3))
 def test_a_revision_is_read_back_as_it_was_written(compose, files):
     one = replace(revision(7, "failed"), rollout=Rollout(compose, files))
-    back = Revision.of(attrs(one))
-    assert (back, back.rollout.content) == (one, one.rollout.content)
+    assert Revision.of(attrs(one)) == one
 
 
 def test_a_small_revision_can_be_read_by_a_person():
@@ -72,26 +77,59 @@ def test_what_no_swarm_takes_is_refused_with_the_largest_files_name():
     [
         {"Data": base64.b64encode(b"no JSON").decode()},
         {"Data": base64.b64encode(b"\x1f\x8bno gzip").decode()},
+        {"Data": base64.b64encode(gzip.compress(b"{}" * 99)[:20] + b"\xff" * 20).decode()},
         {"Data": base64.b64encode(b"{}").decode()},
+        {"Data": base64.b64encode(of_time("yesterday")).decode()},
         {"Labels": {"pishelf.revision": "x", "pishelf.state": "good"}},
         {"Labels": {"pishelf.revision": "1", "pishelf.state": "splendid"}},
     ],
 )
-def test_what_is_no_revision_is_named(broken):
-    entry = attrs(revision(1))
+def test_what_is_no_revision_is_named_and_in_nobodys_way(broken):
+    entry = attrs(revision(3))
     entry["Spec"] = {**entry["Spec"], **broken}  # type: ignore[dict-item]
-    with pytest.raises(UserError, match=r"shelf-revision-1 .* is no revision"):
-        Revision.of(entry)
+    read = Revision.of(entry)
+    assert (read.number, read.state, read.good) == (3, "unreadable", False)
+    past = [revision(1), revision(2, compose="services: {}"), read]
+    assert history.begun(past, ROLLOUT, "").number == 4
+    assert history.before(past) == past[1]
+    with pytest.raises(UserError, match=r"shelf-revision-3 .* is no revision"):
+        history.wanted(past, 3)
 
 
-def test_the_same_stack_in_another_clone_has_the_same_content():
-    assert ROLLOUT.content == replace(ROLLOUT, tags={}).content
-    assert ROLLOUT.content != replace(ROLLOUT, files={**ROLLOUT.files, "configs/rules.yml": b"two"}).content
+@given(st.binary(max_size=60) | st.binary(max_size=40).map(lambda rest: gzip.compress(b"x" * 99)[:12] + rest))
+def test_any_data_is_a_revision_or_unreadable(data):
+    entry = attrs(revision(3))
+    entry["Spec"] = {**entry["Spec"], "Data": base64.b64encode(data).decode()}  # type: ignore[dict-item]
+    assert not Revision.of(entry).readable
 
 
-def test_the_names_of_a_rollouts_configs_are_the_swarms():
-    assert ROLLOUT.objects("configs") == {"shelf_rules_0123456789ab", "shelf_plain"}
-    assert ROLLOUT.objects("secrets") == frozenset()
+def test_nothing_is_freed_while_it_is_not_known_what_a_revision_needs():
+    with pytest.raises(UserError, match="no gzip") as seen:
+        history.digests([revision(1), replace(revision(2, "unreadable"), note="no gzip")])
+    assert "docker config rm shelf-revision-2" in seen.value.message
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "found"),
+    [("unfinished", 5, True), ("unfinished", -5, True), ("unfinished", 301, False), ("failed", 5, False)],
+)
+def test_a_rollout_that_another_may_still_watch_is_known(state, age, found):
+    now = datetime.fromisoformat(revision(2).time) + timedelta(seconds=age)
+    past = [revision(1, "unfinished"), revision(2, state)]
+    assert history.under_way(past, now, 300) == (past[1] if found else None)
+    assert history.under_way([], now, 300) is None
+
+
+def config(name: str) -> dict[str, object]:
+    return {"ID": f"id of {name}", "Spec": {"Name": name}}
+
+
+def test_configs_that_nothing_needs_go_and_none_that_a_kept_revision_or_a_service_has():
+    names = ["shelf_rules_0123456789ab", "shelf_used_0123456789ab", "shelf_old_0123456789ab", "shelf_a_persons"]
+    service = {"Spec": {"TaskTemplate": {"ContainerSpec": {"Configs": [{"ConfigName": names[1]}]}}}}
+    past = [replace(revision(1, compose="services: {}"), id="r1"), revision(2)]
+    gone = history.unneeded(map(config, names), past, [service], 1)
+    assert gone == {"r1": "shelf-revision-1", "id of shelf_old_0123456789ab": "shelf_old_0123456789ab"}
 
 
 def test_the_digests_of_revisions_are_what_a_registry_must_keep():
@@ -120,19 +158,14 @@ def test_the_newest_good_revisions_are_kept_whatever_failed_since():
     ],
 )
 def test_a_rollback_without_a_number_goes_to_the_good_one_before(past, number):
-    found = history.before([revision(at, state, compose) for at, state, compose in past])
+    found = history.before([revision(at, state, f"services: {{{name}: {{}}}}") for at, state, name in past])
     assert (found.number if found else None) == number
 
 
-def test_a_rollout_has_its_images_from_where_the_registry_is_now_if_they_are_there():
-    asked = []
-
-    def has(reference: str) -> bool:
-        asked.append(reference)
-        return True
-
-    moved = ROLLOUT.at("pi2:5000", has)
-    here = f"pi2:5000/busybox@{DIGEST}"
-    assert moved.images == {"web": here, "other": "docker.io/library/other:1"}
-    assert (asked, moved.tags, moved.files) == ([here], {here: "v1"}, ROLLOUT.files)
-    assert ROLLOUT.at("pi2:5000", lambda _: False) == ROLLOUT
+def test_the_same_stack_from_a_registry_that_moved_since_is_nothing_to_go_back_to():
+    past = [revision(1, compose="services: {web: {image: x}}"), revision(2)]
+    moved = replace(revision(3), rollout=ROLLOUT.moved({f"pi1:5000/busybox@{DIGEST}": f"pi2:5000/busybox@{DIGEST}"}))
+    assert moved.rollout != past[1].rollout
+    found = history.before([*past, moved])
+    assert found
+    assert found.number == 1

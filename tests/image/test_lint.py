@@ -109,6 +109,43 @@ def test_a_name_that_is_defined_is_fine(body):
     assert findings(text) == []
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("hostname: a-$NAME", "4: $NAME: docker would fill it in from your environment; write $$NAME for a dollar"),
+        ("command: [a, {b: '${NAME:-x}'}]", "4: ${NAME:-x}: docker would fill it in"),
+        ("environment: [AWS_SECRET]", "4: services.web.environment.AWS_SECRET: without a value"),
+        ("environment: {AWS_SECRET: , A: ''}", "4: services.web.environment.AWS_SECRET: without a value"),
+    ],
+)
+def test_what_docker_would_take_from_a_persons_environment_is_told(body, said):
+    assert found(body).startswith(said)
+    assert found(body).count("\n") == 0
+
+
+@pytest.mark.parametrize("body", ["hostname: $$NAME", "command: [a$$$$b, '^/(a|b)($$|/)']", "environment: ['A=', B=c]"])
+def test_a_dollar_of_ones_own_is_fine(body):
+    assert found(body) == ""
+
+
+def test_a_variable_in_an_anchor_is_told_once_where_it_stands():
+    text = "x-all: &all\n  hostname: $NAME\nservices:\n  a: {<<: *all, image: x}\n  b: {<<: *all, image: x}\n"
+    (one,) = findings(text)
+    assert one.startswith("2: $NAME")
+
+
+def test_an_anchor_that_stands_for_itself_is_no_endless_loop():
+    assert findings("services: {a: {image: x, command: &c [*c, $X]}}") == [
+        "1: $X: docker would fill it in from your environment; write $$X for a dollar"
+    ]
+
+
+def test_a_secret_that_everybody_could_read_in_the_history_is_told():
+    text = "secrets:\n  pw:\n    file: configs/pw.txt\n  other: {external: true}\nservices: {a: {image: x}}\n"
+    (one,) = findings(text)
+    assert one.startswith("3: secrets.pw.file: the history would keep it for all to read; docker secret create pw")
+
+
 def constrained(*constraints: str, more: str = "") -> str:
     return f"deploy: {{placement: {{constraints: {list(constraints)}}}{more}}}"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image.errors import UserError
-from image.reference import Reference
+from image.reference import Reference, shortened
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -95,3 +95,8 @@ def test_any_text_is_a_reference_or_an_error_for_people(text: str) -> None:
         return
     assert Reference.parse(str(found)) == found, "its full form means the same"
     assert not re.search(r"\s", str(found))
+
+
+def test_a_long_reference_is_cut_to_what_says_most():
+    assert shortened("198.18.0.11:5000/a/web@sha256:0123456789abcdef") == "web@sha256:0123456789ab"
+    assert shortened("docker.io/library/web:1") == "web:1"
