@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import docker
@@ -50,7 +51,7 @@ def checked(cluster: Cluster, images: Iterable[Published]) -> Rollout:
     """The stack for a swarm, after a look at what would go wrong; raises UserError with all of it at once."""
     images = tuple(images)
     stack = template.compose(cluster, images)
-    with manager(cluster) as client:
+    with cluster.manager() as client:
         others = lint.published_ports(client.api.services(), STACK, cluster.nodes)  # type: ignore[no-untyped-call]
     platforms = {image.reference: image.platforms for image in images}
     port = int(cluster.registry.rpartition(":")[2])
@@ -80,17 +81,20 @@ def deploy(
         note: what the history says of a new revision.
 
     Raises:
-        UserError: docker or the swarm refuses the stack (nothing is changed then), or it does not converge.
+        UserError: docker or the swarm refuses the stack, or somebody else may be rolling out another one
+            (nothing is changed then); it does not converge, or somebody else changed it meanwhile.
     """
-    with manager(cluster) as client:
+    with cluster.manager() as client:
         plan = _plan(cluster, rollout, client)
         _refuse_what_docker_would(cluster, plan.changes)
+        _refuse_beside_another(cluster, plan, timeout)
         revision = plan.revision or history.write(client, history.begun(plan.revisions, rollout, note))
         try:
-            progress = _roll_out(cluster, rollout, client, plan, timeout, show)
-        except UserError:
+            progress = _roll_out(cluster, rollout, client, plan, revision, timeout, show)
+        except BaseException:  # Ctrl-C, too: the next one need not wait for this one
             if not revision.good:
-                history.settle(client, revision, "failed")
+                with suppress(UserError, docker.errors.DockerException, requests.RequestException):
+                    history.settle(client, revision, "failed")
             raise
         if not revision.good:
             history.settle(client, revision, "good")
@@ -99,19 +103,19 @@ def deploy(
 
 def changes(cluster: Cluster, rollout: Rollout) -> tuple[Change, ...]:
     """What a deploy would change in the services that run; raises UserError."""
-    with manager(cluster) as client:
+    with cluster.manager() as client:
         return _plan(cluster, rollout, client).changes
 
 
 def revisions(cluster: Cluster) -> tuple[Revision, ...]:
     """All that the swarm remembers, the oldest first; raises UserError."""
-    with manager(cluster) as client:
+    with cluster.manager() as client:
         return history.read(client)
 
 
 def status_of(cluster: Cluster) -> Status:
     """How the stack is; raises UserError."""
-    with manager(cluster) as client:
+    with cluster.manager() as client:
         return status.read(client)
 
 
@@ -138,7 +142,7 @@ def rollback(
 
 
 def prune(cluster: Cluster, keep: int) -> tuple[str, ...]:
-    """Forget all but the newest revisions, and the configs and secrets that nothing needs any more.
+    """Forget all but the newest revisions, and the configs that nothing needs any more.
 
     Returns:
         The names of what was removed.
@@ -146,7 +150,7 @@ def prune(cluster: Cluster, keep: int) -> tuple[str, ...]:
     Raises:
         UserError: the manager stopped answering.
     """
-    with manager(cluster) as client:
+    with cluster.manager() as client:
         return history.prune(client, keep)
 
 
@@ -196,6 +200,17 @@ def _refuse_what_docker_would(cluster: Cluster, changes: tuple[Change, ...]) -> 
             )
 
 
+def _refuse_beside_another(cluster: Cluster, plan: _Plan, timeout: float) -> None:
+    """Raise UserError where somebody may still be watching another stack come up."""
+    other = history.under_way(plan.revisions, datetime.now(UTC), timeout)
+    if other and plan.revision is None:
+        raise UserError(
+            f"{other.by} began to roll out revision {other.number} at {other.time}, and it may still be under way",
+            "wait until it is done, as python -m image history says; or, if nobody watches it any more, "
+            f"{cluster.docker} config rm {other.name}; then the same command again",
+        )
+
+
 def _stale(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     image = wanted["TaskTemplate"]["ContainerSpec"]["Image"]
     return bool(
@@ -209,6 +224,7 @@ def _roll_out(
     rollout: Rollout,
     client: docker.DockerClient,
     plan: _Plan,
+    revision: Revision,
     timeout: float,
     show: Callable[[tuple[watch.Progress, ...]], None],
 ) -> tuple[watch.Progress, ...]:
@@ -219,19 +235,29 @@ def _roll_out(
             run("docker", "service", "update", "--detach", *label, f"{STACK}_{name}", env=cluster.environment)
         # An update that failed is forgotten by telling again, also where nothing differs.
         tell(rollout, cluster)
+        told = watch.read(client, STACK)
         known = {task.id for task in plan.before.tasks}
         watch.watch(client, STACK, known, timeout, show, cluster.docker)
+        if who := meanwhile(told, watch.read(client, STACK), history.read(client), revision):
+            raise UserError(
+                f"{who} while revision {revision.number} was rolled out: what runs may be another stack",
+                "python -m image history, and diff; then the same command again",
+            )
     return watch.judge(watch.read(client, STACK))
 
 
-@contextmanager
-def manager(cluster: Cluster) -> Iterator[docker.DockerClient]:
-    """A client of the swarm's manager, whose silence is told in words."""
-    try:
-        with closing(cluster.endpoint.client()) as client:
-            yield client
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise UserError(
-            f"the manager of {cluster.name} at {cluster.endpoint.host} stopped answering: {error}",
-            f"{cluster.docker} node ls; then the same command again",
-        ) from error
+def meanwhile(told: watch.Snapshot, now: watch.Snapshot, revisions: Sequence[Revision], ours: Revision) -> str:
+    """Who has changed what the manager was told, or may have; empty where nobody has.
+
+    All that converged is what the services are now, which need not be what they were told to be.
+
+    Args:
+        told: the stack when the manager had been told.
+        now: and when it had converged.
+        revisions: what the swarm remembers now, the oldest first.
+    """
+    if revisions and revisions[-1].number > ours.number:
+        return f"{revisions[-1].by or 'somebody else'} has begun to roll out revision {revisions[-1].number}"
+    before, after = told.specs, now.specs
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return f"somebody else has changed {', '.join(changed)}" if changed else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
 
-from image import deploy, log_lines, watch
+from image import log_lines, watch
 from image.cluster import Cluster
 from image.errors import UserError
 from image.log_lines import Line
@@ -23,7 +23,7 @@ def show(cluster: Cluster, service: str, follow: bool, tail: int, say: Callable[
     Raises:
         UserError: the stack has no such service (with the nearest name), or the manager does not answer.
     """
-    with deploy.manager(cluster) as client, suppress(KeyboardInterrupt):
+    with cluster.manager() as client, suppress(KeyboardInterrupt):
         snapshot = watch.read(client, STACK)
         found = named(snapshot, service)
         for line in log_lines.read(client, found.id, tail, follow):

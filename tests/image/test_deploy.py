@@ -12,8 +12,10 @@ from image import deploy, template
 from image.cluster import Cluster, Endpoint, Node
 from image.difference import Change
 from image.errors import UserError
+from image.history import Revision
 from image.platform import Platform
-from image.watch import Progress
+from image.rollout import Rollout
+from image.watch import Progress, Service, Snapshot
 
 ARM64 = Platform("linux", "arm64")
 PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, ARM64, {"prometheus": "true", "ipvs": "true"})
@@ -137,6 +139,28 @@ def test_a_wrong_setting_is_told_by_its_key(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(UserError, match=message):
         template.settings(file)
+
+
+def revision(number: int, by: str = "bob@desk") -> Revision:
+    return Revision(number, "unfinished", "2026-01-02T03:04:05+00:00", by, "", "", Rollout("services: {}", {}))
+
+
+def stack(**specs: str) -> Snapshot:
+    return Snapshot(tuple(Service(name, name, spec, "") for name, spec in specs.items()), (), ())
+
+
+@pytest.mark.parametrize(
+    ("now", "revisions", "who"),
+    [
+        (stack(web="6"), [revision(6)], ""),
+        (stack(web="6"), [revision(6), revision(7)], "bob@desk has begun to roll out revision 7"),
+        (stack(web="7"), [revision(6)], "somebody else has changed web"),
+        (stack(web="6", new="7"), [revision(6)], "somebody else has changed new"),
+        (stack(), [revision(6)], "somebody else has changed web"),
+    ],
+)
+def test_who_rolls_out_at_the_same_time_is_known(now, revisions, who):
+    assert deploy.meanwhile(stack(web="6"), now, revisions, revision(6)) == who
 
 
 SCALED = Change("web", "deploy.replicas", "1", "2")

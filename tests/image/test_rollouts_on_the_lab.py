@@ -40,12 +40,20 @@ class Clone:
 
     def image(self, *argv: str) -> Done:
         """`python -m image …` of this clone, logged in as the tests' own."""
+        return self.ended(self.begun(*argv))
+
+    def begun(self, *argv: str) -> subprocess.Popen[str]:
+        """The same, which goes on meanwhile."""
         words = (sys.executable, "-m", "image", "--context", self._lab.name, "--credentials", str(self._lab.folder))
-        done = subprocess.run(
+        return subprocess.Popen(
             [*words, *argv], cwd=self._folder, env={**os.environ, "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        return Done((*words, *argv), done.returncode, done.stdout, done.stderr)
+
+    def ended(self, running: subprocess.Popen[str]) -> Done:
+        with running:
+            stdout, stderr = running.communicate()
+        return Done(tuple(running.args), running.returncode, stdout, stderr)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -130,15 +138,15 @@ def test_what_nothing_needs_any_more_is_forgotten(stack: Lab, clone: Clone) -> N
     ours = ("--label", "com.docker.stack.namespace=shelf")
     for name in ("shelf_old_0123456789ab", "shelf_of_a_person"):
         stack.docker("config", "create", *ours, name, "README.md").ok()
-    stack.docker("secret", "create", *ours, "shelf_old_0123456789ab", "README.md").ok()
     clone.edit("stack/settings.toml", "keep_revisions = 10", "keep_revisions = 2")
     try:
         for word in ("one", "two"):
             clone.edit("stack/stack.yml.j2", "x-service:", f"# {word}\nx-service:")
             clone.image("deploy").ok()
         assert "shelf_old_0123456789ab" not in configs(stack)
-        assert stack.docker("secret", "ls", "--quiet", "--filter", "name=shelf_old_0123456789ab").ok() == ""
         assert "shelf_of_a_person" in configs(stack)
+        assert len([one for one in history(stack) if one["state"] == "good"]) == 2
+        assert "new revision" in clone.image("rollback").ok()
         assert len([one for one in history(stack) if one["state"] == "good"]) == 2
     finally:
         stack.docker("config", "rm", "shelf_of_a_person").ok()
@@ -165,8 +173,7 @@ def test_a_mistake_is_told_with_its_line_and_nothing_is_changed(stack: Lab, clon
     clone.edit("stack/stack.yml.j2", "memory: 512M", "memory: 512G")
     text = (ROOT / "stack" / "stack.yml.j2").read_text()
     line = text[: text.index("stop_grace_period: 60s")].count("\n") + 2
-    said = clone.image("deploy").refused(f"stack.yml.j2, line {line}: services.prometheus.restart", "512G")
-    assert "rolled out" not in said
+    clone.image("deploy").refused(f"stack.yml.j2, line {line}: services.prometheus.restart", "512G")
     assert (specs(stack), history(stack)) == (before, past)
 
 
@@ -178,6 +185,41 @@ def test_a_rollout_that_fails_is_told_and_remembered_as_such(stack: Lab, clone: 
     number = next(one["number"] for one in history(stack) if one["state"] == "good")
     stack.image("rollback").ok()
     assert (history(stack)[0]["state"], history(stack)[0]["note"]) == ("good", f"rollback to {number}")
+
+
+def test_who_rolls_out_beside_another_is_kept_out_and_what_another_changes_is_no_success(
+    stack: Lab, clone: Clone
+) -> None:
+    clone.edit("stack/stack.yml.j2", "      interval: 10s", "      interval: 20s")
+    running = clone.begun("deploy")
+    until(lambda: history(stack)[0]["state"] == "unfinished")
+    first = history(stack)[0]["number"]
+    until(lambda: inspect(stack, "web", "{{.Spec.TaskTemplate.ContainerSpec.Healthcheck.Interval}}") == "20s")
+    stack.image("deploy").refused(f"began to roll out revision {first}", f"config rm shelf-revision-{first}")
+    stack.docker("service", "update", "--detach", "--label-add", "a.persons=own", "shelf_node_exporter").ok()
+    clone.ended(running).refused("somebody else has changed node_exporter")
+    assert (history(stack)[0]["number"], history(stack)[0]["state"]) == (first, "failed")
+
+
+def test_a_damaged_revision_is_in_nobodys_way_and_what_it_may_need_is_not_freed(stack: Lab, tmp_path: Path) -> None:
+    number = int(str(history(stack)[0]["number"])) + 1
+    (tmp_path / "damaged").write_bytes(b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9)
+    labels = (
+        "--label",
+        "pishelf.stack=shelf",
+        "--label",
+        f"pishelf.revision={number}",
+        "--label",
+        "pishelf.state=good",
+    )
+    stack.docker("config", "create", *labels, f"shelf-revision-{number}", tmp_path / "damaged").ok()
+    try:
+        assert history(stack)[0]["state"] == "unreadable"
+        stack.image("status").ok()
+        stack.image("gc").refused(f"config rm shelf-revision-{number}")
+        assert f"new revision {number + 1}" in stack.image("deploy").ok()
+    finally:
+        stack.docker("config", "rm", f"shelf-revision-{number}").ok()
 
 
 def test_a_revision_whose_image_the_registry_lost_is_refused_before_anything_changes(
