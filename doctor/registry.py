@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ _MANIFESTS = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     ]
 )
+# The tag of what refers to an image, as its SBOM does; source: the same, "Referrers Tag Schema".
+_NO_IMAGE = re.compile(r"sha256-[0-9a-f]{64}")
 _TIMEOUT = 10  # seconds
 _REPOSITORIES = 8  # more are not looked at: any small image will do
 
@@ -64,7 +67,8 @@ class Registry:
     def _images(self) -> Iterator[Image]:
         repositories = self._get("/v2/_catalog").json()["repositories"] or []
         for repository in repositories[:_REPOSITORIES]:
-            tags = self._get(f"/v2/{repository}/tags/list").json()["tags"]
+            named = self._get(f"/v2/{repository}/tags/list").json()["tags"] or ()
+            tags = [tag for tag in named if not _NO_IMAGE.fullmatch(tag)]
             if tags:
                 found = self._get(f"/v2/{repository}/manifests/{tags[0]}")
                 digest = found.headers["Docker-Content-Digest"]

@@ -156,6 +156,11 @@ class Cluster:
         """How a person begins a command for this swarm."""
         return f"docker --context {self.name}"
 
+    @property
+    def command(self) -> str:
+        """How a person begins a command of ours for this swarm."""
+        return f"python -m image --context {self.name}"
+
     def engine(self, node: Node) -> Endpoint:
         """How to reach this node's own engine."""
         return self.endpoint.at(node.address)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,10 +40,10 @@ class Outcome:
     def __str__(self) -> str:
         removed = dict.fromkeys(change.service for change in self.changes if change.removes)
         deployed = dict.fromkeys(change.service for change in self.changes if not change.removes)
-        words = (("deployed", deployed), ("removed", removed))
+        words = (("deployed" if self.new else "put right", deployed), ("removed", removed))
         parts = [f"{word} {', '.join(names)}" for word, names in words if names]
         if not parts:
-            parts.append("nothing changed, waited until all ran" if self.waited else "nothing to do")
+            parts.append("told again, waited until all ran" if self.waited else "nothing to do")
         revision = f"{'new revision' if self.new else 'revision'} {self.revision}"
         return f"stack {STACK}: {', '.join(parts)}; {', '.join(map(str, self.progress))}; {revision}"
 
@@ -96,8 +97,8 @@ def deploy(
                 with suppress(UserError, docker.errors.DockerException, requests.RequestException):
                     history.settle(client, revision, "failed")
             raise
-        if not revision.good:
-            history.settle(client, revision, "good")
+        if not revision.good or revision.login != plan.login:
+            history.settle(client, replace(revision, login=plan.login), "good")
         return Outcome(plan.changes, plan.late, revision.number, plan.revision is None, progress)
 
 
@@ -165,28 +166,34 @@ class _Plan:
     changes: tuple[Change, ...]
     stale: tuple[str, ...]
     """Services whose image somebody changed by hand."""
+    login: str
+    """The fingerprint of the registry's login, which the nodes are to know."""
 
     @property
     def late(self) -> bool:
-        """Whether something has to be waited for."""
-        return bool(self.changes) or not watch.converged(watch.judge(self.before))
+        """Whether something has to be told, or waited for."""
+        known = self.revision is not None and self.revision.login == self.login
+        runs = watch.converged(watch.judge(self.before, watch.past(self.before, time.time())))
+        return bool(self.changes) or not known or not runs
 
 
 def _plan(cluster: Cluster, rollout: Rollout, client: docker.DockerClient) -> _Plan:
     """Ask all at once."""
     ours = {"label": f"{NAMESPACE_LABEL}={STACK}"}
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    with ThreadPoolExecutor(max_workers=5) as pool:
         past = pool.submit(history.read, client)
         snapshot = pool.submit(watch.read, client, STACK)
         services = pool.submit(client.api.services, filters=ours)
         networks = pool.submit(client.api.networks)
+        login = pool.submit(Registry.of(cluster).login.fingerprint, cluster.registry)
         wanted = dry_run.foretell(rollout, cluster, client)  # here, where Ctrl-C ends it
         running = {attrs["Spec"]["Name"].removeprefix(f"{STACK}_"): attrs["Spec"] for attrs in services.result()}
         names = {network["Id"]: network["Name"] for network in networks.result()}
         revisions = past.result()
         last = revisions[-1] if revisions and revisions[-1].rollout == rollout else None
         stale = tuple(name for name, spec in running.items() if name in wanted and _stale(spec, wanted[name]))
-        return _Plan(revisions, last, snapshot.result(), difference.compare(running, wanted, names), stale)
+        differences = difference.compare(running, wanted, names)
+        return _Plan(revisions, last, snapshot.result(), differences, stale, login.result())
 
 
 def _refuse_what_docker_would(cluster: Cluster, changes: tuple[Change, ...]) -> None:
@@ -237,13 +244,14 @@ def _roll_out(
         tell(rollout, cluster)
         told = watch.read(client, STACK)
         known = {task.id for task in plan.before.tasks}
-        watch.watch(client, STACK, known, timeout, show, cluster.docker)
+        watch.watch(client, STACK, known, timeout, show, cluster.command)
         if who := meanwhile(told, watch.read(client, STACK), history.read(client), revision):
             raise UserError(
                 f"{who} while revision {revision.number} was rolled out: what runs may be another stack",
                 "python -m image history, and diff; then the same command again",
             )
-    return watch.judge(watch.read(client, STACK))
+    now = watch.read(client, STACK)
+    return watch.judge(now, {task.id for task in now.tasks})
 
 
 def meanwhile(told: watch.Snapshot, now: watch.Snapshot, revisions: Sequence[Revision], ours: Revision) -> str:

@@ -33,6 +33,7 @@ State = Literal["unfinished", "good", "failed", "unreadable"]
 _STACK = "pishelf.stack"
 _NUMBER = "pishelf.revision"
 _STATE = "pishelf.state"
+_LOGIN = "pishelf.login"
 # What every engine takes as a config; source: MaxConfigSize of swarmkit, 500 kB, in newer ones 1000.
 _MOST = 500_000
 _NAME = re.compile(rf"{STACK}-revision-([0-9]{{1,9}})")
@@ -55,6 +56,8 @@ class Revision:
     rollout: Rollout
     id: str = field(default="", compare=False)
     """The config object's."""
+    login: str = field(default="", compare=False)
+    """The fingerprint of the registry's login that the nodes were told with it."""
 
     @property
     def good(self) -> bool:
@@ -84,7 +87,8 @@ class Revision:
                 raise ValueError(f"time {written['time']!r}")
             if state not in get_args(State):
                 raise ValueError(f"state {state!r}")
-            return cls(number, state, **written, rollout=rollout, id=attrs["ID"])
+            login = spec["Labels"].get(_LOGIN, "")
+            return cls(number, state, **written, rollout=rollout, id=attrs["ID"], login=login)
         except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zlib.error) as error:
             note = f"config {spec['Name']} in the swarm is no revision that this version reads: {error!r}"
             nothing = Rollout("services: {}\n", {})
@@ -109,7 +113,7 @@ class Revision:
     @property
     def labels(self) -> dict[str, str]:
         """What finds it among the swarm's configs."""
-        return {_STACK: STACK, _NUMBER: str(self.number), _STATE: self.state}
+        return {_STACK: STACK, _NUMBER: str(self.number), _STATE: self.state, _LOGIN: self.login}
 
     @property
     def name(self) -> str:

@@ -51,6 +51,11 @@ class Login:
             raise UserError(f"{file}: the login for {registry} is not user:password", fix)
         return cls(user, password)
 
+    def fingerprint(self, salt: str) -> str:
+        """Tells one login from another, and nothing else of it."""
+        secret = f"{self.user}:{self.password}".encode()
+        return hashlib.scrypt(secret, salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()
+
 
 @dataclass(frozen=True)
 class Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,7 @@ def read(client: docker.DockerClient) -> Status:
         client.api.tasks(filters=ours),  # type: ignore[no-untyped-call]
         client.api.nodes(),
         tags,
+        time.time(),
     )
 
 
@@ -106,11 +108,13 @@ def of(
     tasks: Iterable[Mapping[str, Any]],
     nodes: Iterable[Mapping[str, Any]],
     tags: Mapping[str, str],
+    now: float,
 ) -> Status:
     """Put together what the Engine API's GET /services, /tasks and /nodes say.
 
     Args:
         tags: reference by digest -> the image's tag.
+        now: in seconds since 1970.
     """
     services = sorted(services, key=lambda attrs: str(attrs["Spec"]["Name"]))
     tasks, nodes = list(tasks), list(nodes)
@@ -119,7 +123,7 @@ def of(
         tuple(watch.Task.of(attrs) for attrs in tasks),
         Node.all(nodes),
     )
-    progress = {one.name: one for one in watch.judge(snapshot)}
+    progress = {one.name: one for one in watch.judge(snapshot, watch.past(snapshot, now))}
     images = {attrs["ID"]: attrs["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] for attrs in services}
     return Status(
         tuple(_service(one, progress[one.name], images[one.id], tags) for one in snapshot.services),

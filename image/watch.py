@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import docker
@@ -32,6 +33,9 @@ _UPDATE_FAILED = frozenset({"paused", "rollback_started", "rollback_paused", "ro
 _FAILURES_TOLERATED = 2
 # How long all must run before it counts: a program that ends at once was `running` for a moment, too.
 _SETTLE = 3.0
+# Once one has failed, longer: it may be one that fails a few seconds after each start.
+_DOUBT = 20.0
+_RECENT = 60.0
 _POLL = 0.7
 _LOG_LINES = 5
 
@@ -88,6 +92,8 @@ class Task:
     node: str = ""
     slot: int = 0
     error: str = ""
+    when: float = 0.0
+    """Since when it is in its state, in seconds since 1970."""
 
     @classmethod
     def of(cls, attrs: Mapping[str, Any]) -> Task:
@@ -102,6 +108,7 @@ class Task:
             node=attrs.get("NodeID", ""),
             slot=attrs.get("Slot", 0),
             error=status.get("Err", ""),
+            when=datetime.fromisoformat(status["Timestamp"]).timestamp() if "Timestamp" in status else 0.0,
         )
 
     @property
@@ -168,6 +175,11 @@ def read(client: docker.DockerClient, stack: str) -> Snapshot:
     tasks = tuple(Task.of(attrs) for attrs in client.api.tasks(filters=ours))  # type: ignore[no-untyped-call]
     nodes = Node.all(client.api.nodes())
     return Snapshot(tuple(sorted(services, key=lambda service: service.name)), tasks, nodes)
+
+
+def past(snapshot: Snapshot, now: float) -> set[str]:
+    """The ids of tasks whose failures say nothing of the present: they are older than a minute."""
+    return {task.id for task in snapshot.tasks if task.state in _FAILED and task.when < now - _RECENT}
 
 
 def judge(snapshot: Snapshot, known: Collection[str] = ()) -> tuple[Progress, ...]:
@@ -251,7 +263,7 @@ def watch(
     known: Collection[str],
     timeout: float,
     show: Callable[[tuple[Progress, ...]], None],
-    docker_command: str = "docker",
+    command: str = "python -m image",
 ) -> None:
     """Return when the whole stack has converged and stays so for a moment.
 
@@ -259,7 +271,7 @@ def watch(
         known: the ids of tasks that were there before the deploy.
         timeout: seconds.
         show: called after each look.
-        docker_command: how a person begins a command for this swarm; for the advice in errors.
+        command: how a person begins a command for this swarm; for the advice in errors.
 
     Raises:
         UserError: a service rolled back, paused, or fails again and again; or time is up.
@@ -273,21 +285,19 @@ def watch(
         show(progress)
         failed = [one for one in progress if one.phase == "failed"]
         if failed:
-            raise UserError(
-                _report("the stack did not converge", failed, client, stack), _fix(docker_command, stack, failed)
-            )
+            raise UserError(_report("the stack did not converge", failed, client, stack), _fix(command, failed))
         now = time.monotonic()
         tasks = frozenset(task.id for service in snapshot.services for task in snapshot.running(service))
         if not converged(progress):
             since = None
         elif since is None or tasks != before:
             since, before = now, tasks
-        elif now - since >= _SETTLE:
+        elif now - since >= (_DOUBT if any(one.failures for one in progress) else _SETTLE):
             return
         if now >= end:
             late = [one for one in progress if one.phase != "converged"]
             what = f"the stack did not converge within {timeout:.0f} s"
-            raise UserError(_report(what, late, client, stack), _fix(docker_command, stack, late))
+            raise UserError(_report(what, late, client, stack), _fix(command, late))
         time.sleep(_POLL)
 
 
@@ -314,9 +324,9 @@ def _report(what: str, services: list[Progress], client: docker.DockerClient, st
     return "\n".join(lines)
 
 
-def _fix(command: str, stack: str, services: list[Progress]) -> str:
-    name = f"{stack}_{services[0].name}" if services else stack
-    return f"{command} service ps --no-trunc {name}; {command} service logs {name}"
+def _fix(command: str, services: list[Progress]) -> str:
+    logs = f"{command} logs {services[0].name}; " if services else ""
+    return f"{logs}{command} status; or {command} rollback, to what ran before"
 
 
 def _last_words(client: docker.DockerClient, service: str) -> dict[str, list[str]]:

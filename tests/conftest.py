@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,8 @@ NODES = 3
 # How long an example takes says something of the machine's load, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+# A run that a shell put into the background ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # The fixtures that hold a lab, the ones with the longest tests first.
 LABS = ("blank", "five", "blank_shop", "lan", "small", "second", "single", "blank_only")
 

@@ -141,7 +141,7 @@ def image(*sizes: int) -> object:
 
 CONTENT = {
     "/v2/_catalog": {"repositories": ["busybox", "empty", "prometheus"]},
-    "/v2/busybox/tags/list": {"tags": ["one"]},
+    "/v2/busybox/tags/list": {"tags": [f"sha256-{'0' * 64}", "one"]},  # the first is of a document beside the image
     "/v2/busybox/manifests/one": {"manifests": [{"digest": "sha256:arm"}]},
     "/v2/busybox/manifests/sha256:arm": image(100, 20),
     "/v2/empty/tags/list": {"tags": None},

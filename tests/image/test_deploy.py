@@ -178,7 +178,7 @@ RUNNING = (Progress("web", "converged", 2, 2),)
         ),
         (
             deploy.Outcome((), True, 3, False, RUNNING),
-            "stack shelf: nothing changed, waited until all ran; web 2/2; revision 3",
+            "stack shelf: told again, waited until all ran; web 2/2; revision 3",
         ),
     ],
 )

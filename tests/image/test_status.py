@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from image import logs, status
@@ -13,6 +15,7 @@ from image.status import Status, TaskState
 from image.watch import Service, Snapshot, Task
 
 WEB = "r/web@sha256:1"
+NOW = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC).timestamp()
 TEMPLATE = {"ContainerSpec": {"Image": WEB}, "Placement": {}}
 SERVICE = {
     "ID": "s1",
@@ -38,13 +41,13 @@ def task(name: str, slot: int, state: str, at: int, desired: str = "running", er
         "Slot": slot,
         "DesiredState": desired,
         "CreatedAt": f"2026-01-01T00:00:0{at}Z",
-        "Status": {"State": state, "Err": error},
+        "Status": {"State": state, "Err": error, "Timestamp": f"2026-01-01T00:00:0{at}.123456789Z"},
         "Spec": TEMPLATE,
     }
 
 
 def of(*tasks: dict[str, object]) -> Status:
-    return status.of([SERVICE], tasks, [node(2, "drain"), node(1), {"ID": "n9", **HALF}], {WEB: "v1-abc"})
+    return status.of([SERVICE], tasks, [node(2, "drain"), node(1), {"ID": "n9", **HALF}], {WEB: "v1-abc"}, NOW)
 
 
 HALF = {"Spec": {"Role": "worker", "Availability": "active"}, "Status": {"State": "unknown"}}
@@ -56,7 +59,7 @@ def test_a_service_shows_its_count_and_its_images_version():
 
 
 def test_an_image_that_no_revision_knows_shows_its_digest():
-    (service,) = status.of([SERVICE], [], [node(1)], {}).services
+    (service,) = status.of([SERVICE], [], [node(1)], {}, NOW).services
     assert service.version == "web@sha256:1"
 
 
@@ -129,3 +132,12 @@ def test_an_unknown_service_is_told_with_the_nearest():
     with pytest.raises(UserError, match="no service 'node-exporter'") as seen:
         logs.named(SNAPSHOT, "node-exporter")
     assert "Try: node_exporter of web, node_exporter" in seen.value.message
+
+
+def test_a_service_that_failed_again_and_again_just_now_has_failed_and_one_that_did_so_before_has_not():
+    failures = [task(f"t{at}", 1, "failed", at, "shutdown", "task: non-zero exit (2)") for at in (1, 2, 3)]
+    (service,) = of(*failures, task("t4", 1, "running", 4), task("t5", 2, "running", 4)).services
+    assert (service.phase, service.detail) == ("failed", "web on pi1: failed: task: non-zero exit (2)")
+    tasks = [*failures, task("t4", 1, "running", 4), task("t5", 2, "running", 4)]
+    (later,) = status.of([SERVICE], tasks, [node(1), node(2)], {}, NOW + 60).services
+    assert (later.phase, later.detail) == ("converged", "")
