@@ -126,9 +126,8 @@ def _upstream(image: Image, platform: Platform) -> Path | None:
 
 def upstream_build(go: Go, own: Upstream, version: str) -> tuple[str, ...]:
     """Compile as upstream does, without `-o` and the package."""
-    variables = (f"-X {name}={value.format(version=version)}" for name, value in sorted(go.variables.items()))
     tags = ("-tags", ",".join(own.tags)) if own.tags else ()
-    return ("go", "build", *own.flags, *tags, "-ldflags", " ".join((*own.linker, *variables)))
+    return ("go", "build", *own.flags, *tags, "-ldflags", " ".join((*own.linker, *recipe.linked(go, version))))
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -38,7 +38,7 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
         elf.check(target, platform)
         # Arm's variants have the same header; Go writes down for which one it compiled.
         told = set(run("go", "version", "-m", target).split())
-        if lacking := {f"{key}={value}" for key, value in platform.go_env.items()} - told:
+        if lacking := {f"{key}={value}" for key, value in recipe.go_target(platform).items()} - told:
             raise UserError(f"{target} is not for {platform}: its build information lacks {', '.join(sorted(lacking))}")
 
     return cache.ensure("compiled", parts, make) / image.about.program

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from image import cache, elf, pack, start
+from image import cache, elf, pack, recipe, start
 from image.errors import UserError
 from image.platform import Platform
 from image.run import run
@@ -82,12 +82,46 @@ def test_a_program_stays_plain_where_nobody_asks_for_packing(tmp_path: Path) -> 
     assert asked.sizes.notice == described.sizes.notice == ""
 
 
-def test_the_same_source_gives_the_same_bytes_in_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = plain(hello(tmp_path / "one"), OWN).read_bytes()
+SETTINGS = """
+GOFLAGS=-tags=theirs
+GOAMD64=v3
+GOARM64=v9.0
+GOARM=5
+GOEXPERIMENT=fieldtrack,nogreenteagc
+GOFIPS140=latest
+GO111MODULE=off
+GO_EXTLINK_ENABLED=1
+CGO_ENABLED=1
+GOTOOLCHAIN=go1.99.0
+GOWORK=/nowhere/go.work
+"""
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64", "linux/arm/v6"])
+@pytest.mark.parametrize("where", ["go env -w", "environment"])
+def test_what_a_user_told_go_is_in_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, where: str
+) -> None:
+    image = hello(tmp_path / "hello")
+    (image.folder / "theirs.go").write_text('//go:build theirs\n\npackage main\n\nfunc init() { println("theirs") }\n')
+    monkeypatch.setenv("GOENV", "off")
+    monkeypatch.delenv("GOFLAGS", raising=False)
+    ours = plain(image, Platform.parse(platform)).read_bytes()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
-    second = plain(hello(tmp_path / "two"), OWN)
-    assert str(second).startswith(str(tmp_path / "other-cache"))
-    assert second.read_bytes() == first
+    if where == "environment":
+        for line in SETTINGS.split():
+            monkeypatch.setenv(*line.split("=", 1))
+    else:
+        (tmp_path / "env").write_text(SETTINGS)
+        monkeypatch.setenv("GOENV", str(tmp_path / "env"))
+    assert plain(image, Platform.parse(platform)).read_bytes() == ours
+
+
+def test_what_a_user_told_go_of_the_way_to_modules_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "env").write_text("GOPROXY=https://proxy.example.org\n")
+    monkeypatch.setenv("GOENV", str(tmp_path / "env"))
+    monkeypatch.delenv("GOPROXY", raising=False)
+    assert run("go", "env", "GOPROXY", env=recipe.GO_ENVIRONMENT) == "https://proxy.example.org\n"
 
 
 def test_a_program_is_compiled_once_for_two_folders(tmp_path: Path) -> None:
