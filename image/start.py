@@ -10,6 +10,7 @@ import platform as machine
 from dataclasses import dataclass
 from pathlib import Path
 
+from image import recipe
 from image.errors import UserError
 from image.plan import Image
 from image.platform import Platform
@@ -46,7 +47,7 @@ def prove(program: Path, image: Image, platform: Platform, times: int = 1) -> No
     player = processor(platform)
     words = (player.program, program) if player.program else (program,)
     environment = {"QEMU_CPU": player.model} if player.model else {}
-    expected = image.about.starts.shows.format(version=image.version)
+    expected = recipe.with_version(image.about.starts.shows, image.version)
     for _ in range(times):
         shown = run(*words, *image.about.starts.arguments, env=environment, timeout=_TIMEOUT, both=True)
         if expected not in shown:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -100,6 +102,12 @@ def test_an_unknown_key_in_a_table_is_told_with_its_table(folder: Path) -> None:
         ("[starts]", "starts = 1\n[other]", "image.toml: "),
         ("[go]", "[go", "image.toml: "),
         ('package = "."', 'package = "."\nversion_numbers = "x"', "does not match x"),
+        ('package = "."', 'package = "."\nversion_numbers = "("', "version_numbers = '(': missing )"),
+        ('package = "."', "package = \".\"\nversion_numbers = '1\\.2\\.3(-rc)?'", "does not match"),
+        ('package = "."', 'package = "."\nvariables = {"main.v" = "{versio}"}', "nothing stands for {versio}"),
+        ('shows = "hello {version}"', 'shows = "hello {vers}"', "nothing stands for {vers} in 'hello {vers}'"),
+        ('program = "hello"', 'program = "../../hello"', "program = '../../hello' is no file's name"),
+        ('program = "hello"', 'program = ""', "program = '' is no file's name"),
     ],
 )
 def test_a_wrong_description_is_told_in_words(folder: Path, old: str, new: str, words: str) -> None:
@@ -107,6 +115,14 @@ def test_a_wrong_description_is_told_in_words(folder: Path, old: str, new: str, 
     with pytest.raises(UserError) as seen:
         plan.read_image(folder)
     assert words in seen.value.message
+
+
+@given(st.text())
+def test_any_pattern_gives_a_version_or_an_error_in_words(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = make_folder(tmp_path_factory.mktemp("folder") / "Hello")
+    describe(folder, 'package = "."', f'package = "."\nversion_numbers = {json.dumps(text)}')
+    with suppress(UserError):
+        assert plan.read_image(folder).version
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
