@@ -18,11 +18,11 @@ from bench import machine
 from bench.report import markdown, place
 from bench.ways import BENCH
 from image import cache, pack, plan, recipe
-from image.compile import LOGS, module_source
+from image.compile import module_source
 from image.errors import UserError
 from image.plan import Go, Image
 from image.platform import Platform
-from image.run import run
+from image.run import LOGS, run
 from lab.progress import step
 
 _README: Final = BENCH / "README.md"

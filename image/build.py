@@ -24,7 +24,6 @@ from image.platform import Platform
 from image.progress import Progress, step
 from image.published import Published
 from image.registry import NoAnswerError, Registry
-from image.run import stop
 
 REGISTRY = "registry"
 """The name of the image that the cluster's registry runs."""
@@ -176,10 +175,6 @@ def make(
                 for platform in platforms(image, plan, there)
             }
             _raise_first([*uis.values(), *programs.values()])
-        except KeyboardInterrupt:
-            stop()
-            pool.shutdown(cancel_futures=True)
-            raise
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -13,11 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from image import debian, modules, plan
-from image.compile import LOGS
 from image.errors import UserError
 from image.modules import GoMod, Pin
 from image.plan import DESCRIPTION, ROOT, Debian, Image, WebUi
-from image.run import run
+from image.run import LOGS, run
 from image.web_ui import NODE
 
 _SHOWN = 5

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from image import cache, causes, elf, recipe
 from image.errors import UserError
-from image.plan import DESCRIPTION, ROOT, Go, Image, files
+from image.plan import DESCRIPTION, Go, Image, files
 from image.platform import Platform
-from image.run import run
+from image.run import LOGS, run
 
 _NOT_GO = ("Dockerfile", DESCRIPTION)
-LOGS = ROOT / ".build" / "log"
 
 
 def compiled(image: Image, go: Go, platform: Platform) -> Path:
