@@ -125,6 +125,7 @@ def end_as_by_ctrl_c() -> None:
 
 def _wait_for_the_rest() -> None:
     """See other threads end their programs: Python takes a thread for ended if Ctrl-C comes while it is joined."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses it once more does not want to wait
     end = time.monotonic() + _LOOK_UP + 3 * _GRACE
     while _stopping.is_set() and _running and time.monotonic() < end:
         time.sleep(0.05)
