@@ -44,6 +44,10 @@ class ProgramError(UserError):
         self.output = output
 
 
+class LateError(UserError):
+    """A program did not end in time."""
+
+
 def run(
     *argv: str | Path,
     cwd: Path | None = None,
@@ -65,7 +69,7 @@ def run(
         both: return what it said on standard error, too.
 
     Raises:
-        UserError: it cannot be started, it failed (ProgramError) or it took too long; with the command as
+        UserError: it cannot be started, it failed (ProgramError) or it took too long (LateError); with the command as
             one can paste it and the program's last lines.
         KeyboardInterrupt: this process was interrupted (`end_as_by_ctrl_c`); what a program that was ended said
             of it counts for nothing.
@@ -149,7 +153,7 @@ def _ended(
                 if _stopping.is_set():
                     raise KeyboardInterrupt
                 if time.monotonic() >= end:
-                    raise UserError(f"{shlex.join(words)} did not end within {timeout:.0f} s")
+                    raise LateError(f"{shlex.join(words)} did not end within {timeout:.0f} s")
         except BaseException:
             _end(process)
             raise

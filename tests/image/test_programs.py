@@ -160,6 +160,15 @@ def test_a_program_may_show_json(tmp_path: Path) -> None:
     start.prove(plain(image, OWN), image, OWN)
 
 
+def test_a_server_that_does_not_end_is_told_with_what_its_description_must_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "_TIMEOUT", 1)
+    image = hello(tmp_path / "hello", source='package main\n\nimport "time"\n\nfunc main() { time.Sleep(time.Hour) }\n')
+    with pytest.raises(UserError, match=r"did not end within 1 s\n  Try: \[starts\] arguments in .*must make it print"):
+        start.prove(plain(image, OWN), image, OWN)
+
+
 def test_a_program_for_another_machine_is_refused(tmp_path: Path) -> None:
     program = plain(hello(tmp_path / "hello"), ARMV6)
     elf.check(program, ARMV6)
