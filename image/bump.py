@@ -83,6 +83,10 @@ def of_image(image: Image, wanted: str | None) -> Bump:
         return _package(image, image.about.debian, wanted)
     if not image.about.go:
         raise UserError(f"{image.folder}: nothing says where the program comes from", "a table [go] or [debian]")
+    if image.about.go.own:
+        raise UserError(
+            f"{image.name} is a program of your own", f"write its new version into {image.folder / DESCRIPTION}"
+        )
     pin = modules.pin(image, image.about.go)
     build = f"python -m image --context NAME build-all {image.name}, then deploy"
     return _module(pin, wanted, f"git diff {_shown(image.folder)}; {build}", image.about.web_ui)
