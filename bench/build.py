@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,13 +26,12 @@ from bench.ways import BENCH, Command
 from image import plan
 from image.errors import UserError
 from image.platform import Platform
-from image.run import run
+from image.run import LOGS, end_as_by_ctrl_c, run
 from lab.progress import say
-from lab.spec import CLONE
 
 _README: Final = BENCH / "README.md"
 _LONGEST = 3600.0  # seconds
-_LOG: Final = CLONE / ".build" / "log" / "bench-build.log"
+_LOG: Final = LOGS / "bench-build.log"
 
 
 @dataclass
@@ -118,7 +116,7 @@ def main(
     """Measure how long it takes to make a multi-platform image: `go build`, its peers, and this project."""
     if len(platforms) == 1:
         raise click.UsageError("--platform once only: an index of one platform is none, says ko")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lab is removed then, too
+    end_as_by_ctrl_c()  # the lab is removed then, too
     about = _about(shlex.join(["python", "-m", "bench.build", *sys.argv[1:]]))
     (image,) = plan.read((name,))
     makers = [maker for key, maker in MAKERS.items() if not keys or key in keys]

@@ -21,7 +21,7 @@ from image.errors import UserError
 from image.plan import Image, go_version
 from image.platform import Platform
 from image.registry import NoAnswerError, Registry
-from image.run import run
+from image.run import LOGS, run
 from lab import engine
 from lab.spec import CLONE
 
@@ -77,7 +77,7 @@ def opened(image: Image, platforms: tuple[Platform, ...]) -> Iterator[Kitchen]:
     program = ko()
     with fresh(1, "") as site:
         lab = {"LAB": site.lab.name}
-        log = CLONE / ".build" / "log" / "bench-kitchen.log"
+        log = LOGS / "bench-kitchen.log"
         run("pyinfra", "-y", "lab/inventory.py", "deploys/swarm.py", cwd=CLONE, env=lab, log=log)
         swarm = cluster.read(site.lab.name)
         run(*ours(swarm, "build-all", "registry"), cwd=CLONE, log=log)
@@ -94,7 +94,7 @@ def ko() -> Path:
 
     def make(folder: Path) -> None:
         words = ("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", folder / "ko", _KO)
-        run(*words, cwd=BENCH / "ko", env=environment, log=CLONE / ".build" / "log" / "bench-ko.log")
+        run(*words, cwd=BENCH / "ko", env=environment, log=LOGS / "bench-ko.log")
 
     return cache.ensure("ko", parts, make) / "ko"
 

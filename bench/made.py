@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from bench.makers import FLOOR, MAKERS, OURS, Scenario
-from bench.report import Spread, at_most, markdown, times
+from bench.report import Spread, at_most, markdown, ratio, times
 
 TITLES: dict[Scenario, str] = {
     "cold": "Cold: modules are there, and nothing is compiled yet",
@@ -38,13 +38,11 @@ class Results:
 
     def spread(self, scenario: Scenario, way: str, of: Callable[[Made], float] = lambda one: one.wall) -> Spread | None:
         """Of the wall time or another value; None where it was not measured."""
-        values = [of(one) for one in self.all if (one.scenario, one.way) == (scenario, way)]
-        return Spread.of(values) if values else None
+        return Spread.of([of(one) for one in self.all if (one.scenario, one.way) == (scenario, way)])
 
     def ratio(self, scenario: Scenario, way: str, to: str) -> float | None:
         """How many times the median wall time of the way `to` this way's is."""
-        mine, other = self.spread(scenario, way), self.spread(scenario, to)
-        return mine.median / other.median if mine and other else None
+        return ratio(self.spread(scenario, way), self.spread(scenario, to))
 
 
 def tables(results: Results) -> str:

@@ -11,8 +11,7 @@ from bench import cpu
 from bench.cpu import Meter
 from bench.site import Site, rest
 from bench.ways import Scenario, Way
-from image.run import run
-from lab.spec import CLONE
+from image.run import LOGS, run
 
 _LONGEST = 900.0  # seconds
 
@@ -46,7 +45,7 @@ class Measurement:
         meter = Meter.of(site.containers)
         rest(meter)
         command = way.command(scenario, site)
-        log = CLONE / ".build" / "log" / f"bench-{way.name.replace(' ', '-')}-{scenario}.log"
+        log = LOGS / f"bench-{way.name.replace(' ', '-')}-{scenario}.log"
         before, here = meter.read(), cpu.of_children()
         began = monotonic()
         try:

@@ -28,13 +28,18 @@ class Spread:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """Of at least one value."""
-        return cls(median(values), min(values), max(values))
+    def of(cls, values: Sequence[float]) -> Self | None:
+        """None where nothing was measured."""
+        return cls(median(values), min(values), max(values)) if values else None
 
     def __str__(self) -> str:
         ends = f" ({self.low:.2f}–{self.high:.2f})" if self.low < self.high else ""
         return f"{self.median:.2f}{ends}"
+
+
+def ratio(mine: Spread | None, other: Spread | None) -> float | None:
+    """How many times the other's median this one is; None where one was not measured."""
+    return mine.median / other.median if mine and other else None
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,19 @@ class Results:
         self, scenario: Scenario, size: int, way: str, of: Callable[[Measurement], float] = lambda one: one.wall
     ) -> Spread | None:
         """Of the wall time or another value; None where it was not measured."""
-        values = [of(one) for one in self.measurements if (one.scenario, _size(one), one.way) == (scenario, size, way)]
-        return Spread.of(values) if values else None
+        return Spread.of(
+            [of(one) for one in self.measurements if (one.scenario, _size(one), one.way) == (scenario, size, way)]
+        )
 
     def ratio(self, scenario: Scenario, size: int, way: str, to: str) -> float | None:
         """How many times the median wall time of the way `to` this way's is."""
-        mine, other = self.spread(scenario, size, way), self.spread(scenario, size, to)
-        return mine.median / other.median if mine and other else None
+        return ratio(self.spread(scenario, size, way), self.spread(scenario, size, to))
 
     def growth(self, way: str) -> float | None:
         """How many times as long the run with most light hosts takes as the one with the fewest."""
         sizes = self.sizes("light")
         ends = [self.spread("light", size, way) for size in (sizes[:1] + sizes[1:][-1:])]
-        return ends[1].median / ends[0].median if len(ends) == 2 and ends[0] and ends[1] else None
+        return ratio(ends[1], ends[0]) if len(ends) == 2 else None
 
 
 def _size(one: Measurement) -> int:

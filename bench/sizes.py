@@ -18,11 +18,11 @@ from bench import machine
 from bench.report import markdown, place
 from bench.ways import BENCH
 from image import cache, pack, plan, recipe
-from image.compile import LOGS, module_source
+from image.compile import module_source
 from image.errors import UserError
 from image.plan import Go, Image
 from image.platform import Platform
-from image.run import run
+from image.run import LOGS, run
 from lab.progress import step
 
 _README: Final = BENCH / "README.md"
@@ -126,9 +126,8 @@ def _upstream(image: Image, platform: Platform) -> Path | None:
 
 def upstream_build(go: Go, own: Upstream, version: str) -> tuple[str, ...]:
     """Compile as upstream does, without `-o` and the package."""
-    variables = (f"-X {name}={value.format(version=version)}" for name, value in sorted(go.variables.items()))
     tags = ("-tags", ",".join(own.tags)) if own.tags else ()
-    return ("go", "build", *own.flags, *tags, "-ldflags", " ".join((*own.linker, *variables)))
+    return ("go", "build", *own.flags, *tags, "-ldflags", " ".join((*own.linker, *recipe.linked(go, version))))
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -14,11 +14,10 @@ from typing import Any
 from image import cache, recipe
 from image.cluster import Cluster
 from image.errors import UserError
-from image.pack import Program
+from image.pack import Program, Sizes
 from image.plan import ROOT, Image, files
 from image.platform import Platform
-from image.published import ANNOTATION, annotation
-from image.run import run
+from image.run import LOGS, run
 
 # What Dockerfiles copy from, each laid out as it is to lie in the image, below its root; for COPY gives the folders
 # that it copies their own times, and today's to those that it has to make:
@@ -27,6 +26,8 @@ _CONTEXTS = ("programs", "web_ui", "data")
 _FOLDER = "folder"
 INCOMING = "incoming"
 """The tag of what was pushed and not looked at yet."""
+ANNOTATION = "pishelf.programs"
+"""On the index: whether packing was asked for, and each platform's sizes in bytes."""
 _TIMEOUT = 900
 
 
@@ -99,7 +100,7 @@ def _bake(images: tuple[Contents, ...], cluster: Cluster, push: bool) -> dict[st
             "BUILDX_BUILDER": "",  # whatever builder this user has chosen is for something else
         },
         timeout=_TIMEOUT,
-        log=ROOT / ".build" / "log" / "bake.log",
+        log=LOGS / "bake.log",
     )
     found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
     return found
@@ -135,6 +136,14 @@ def _target(contents: Contents, layout: Layout, registry: str, push: bool) -> di
     }
 
 
+def annotation(pack: bool, sizes: Mapping[Platform, Sizes]) -> str:
+    """What `image.published` reads."""
+    values = {
+        str(platform): {key: value for key, value in vars(size).items() if value} for platform, size in sizes.items()
+    }
+    return json.dumps({"pack": pack, "sizes": dict(sorted(values.items()))}, separators=(",", ":"))
+
+
 def _written(file: Path, told: dict[str, object]) -> Path:
     """A file, not standard input: so a person who was shown the command can run it."""
     try:
@@ -160,13 +169,24 @@ def lay_out(contents: Contents, tree: Path) -> Layout:
             target = tree / _FOLDER / path.relative_to(contents.image.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target, follow_symlinks=False)
-        cache.settle(tree)
+        settle(tree)
         layout = Layout(tree, fingerprint(tree))
         for context in (*_CONTEXTS, _FOLDER):
             (tree / context).rename(layout.context(context))
     except OSError as error:
         raise UserError(f"cannot write {tree}: {error.strerror}", "df -h") from error
     return layout
+
+
+def settle(tree: Path) -> None:
+    """Give all files the same time, and modes that do not depend on this user's umask.
+
+    So that layers made of them are the same wherever and whenever they are made.
+    """
+    for path in (*tree.rglob("*"), tree):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (0, 0), follow_symlinks=False)
 
 
 def fingerprint(tree: Path) -> str:

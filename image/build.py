@@ -7,28 +7,31 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from image import container, durations, pack, published, web_ui
+from image import cache, container, durations, pack, published, web_ui, wire
 from image.bake import Contents, bake, bake_and_push
 from image.cluster import Cluster
 from image.durations import TimeLeft
-from image.errors import UserError
+from image.errors import UserError, raise_all
 from image.pack import Program
-from image.plan import ROOT, Image, Plan
+from image.plan import ROOT, Go, Image, Plan, WebUi
 from image.platform import Platform
-from image.progress import Progress, step
+from image.progress import Progress, shown, step
 from image.published import Published
 from image.registry import NoAnswerError, Registry
-from image.run import stop
+
+if TYPE_CHECKING:
+    from image.sbom import Found
 
 REGISTRY = "registry"
 """The name of the image that the cluster's registry runs."""
 PUSH = "push the images"
+_TO_START = 3  # pieces of work: its program, its image, its start
 # What a linker of a large program takes; source: GNU time on Prometheus' link.
 _LINKER_BYTES = 2 * 1024**3
 
@@ -44,6 +47,54 @@ class Status:
     @property
     def nothing_to_do(self) -> bool:
         return not self.missing and not self.start_registry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the registry has of a plan, and whether there was anything to do for it."""
+
+    there: Mapping[str, Published]
+    nothing_to_do: bool = False
+
+
+def build_all(cluster: Cluster, plan: Plan, jobs: int) -> Outcome:
+    """Build and push what is missing, and show how that goes on; start the registry where it does not run.
+
+    Raises:
+        UserError: as `status`, `start_registry` and `build`.
+    """
+    todo = status(cluster, plan)
+    if todo.nothing_to_do:
+        return Outcome(todo.there, nothing_to_do=True)
+    cache.sweep()
+    if todo.start_registry:
+        with shown(_TO_START) as told:
+            start_registry(cluster, plan, todo.start_registry, jobs, told)
+        todo = status(cluster, plan)
+    if not todo.missing:
+        return Outcome(todo.there)
+    work = (*pieces(todo.missing, plan, todo.there), PUSH)
+    with shown(len(work), TimeLeft(work, jobs)) as told:
+        there = build(cluster, plan, todo, jobs, told)
+    wire.measure(Registry.of(cluster), there.values())
+    return Outcome(there)
+
+
+def describe(cluster: Cluster, image: Image, jobs: int) -> Found:
+    """An image's SBOM: the one in the registry, or else one of its programs as they are made here.
+
+    Raises:
+        UserError: as `sbom.published` and `make`.
+    """
+    from image import sbom  # its library takes half a second
+
+    found = sbom.published(Registry.of(cluster), image)
+    if found is not None:
+        return found
+    plan = Plan((image,), default_platforms(cluster))
+    work = pieces(plan.images, plan, {})
+    with shown(len(work), TimeLeft(work, jobs)) as told:
+        return sbom.compiled(make(plan.images, plan, {}, jobs, told)[0])
 
 
 def status(cluster: Cluster, plan: Plan) -> Status:
@@ -113,32 +164,18 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
 def alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
     """One of a clone's at a time for a cluster: a bake, which has its place, or what takes from the registry."""
     file = ROOT / ".build" / f"bake-{cluster.name}.lock"
-    file.parent.mkdir(exist_ok=True)
-    with file.open("w") as opened:
+    try:
+        file.parent.mkdir(exist_ok=True)
+        opened = file.open("w")
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}", "a clone of your own") from error
+    with opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             with step(progress, "wait for another build of this clone"):
                 fcntl.flock(opened, fcntl.LOCK_EX)
         yield
-
-
-def work(todo: Status, plan: Plan) -> int:
-    """How many pieces of work `build` will tell of."""
-    return len(_pieces(todo, plan))
-
-
-def time_left(todo: Status, plan: Plan, jobs: int) -> TimeLeft:
-    """What their last durations say of how long it will take."""
-    return TimeLeft(_pieces(todo, plan), jobs)
-
-
-def _pieces(todo: Status, plan: Plan) -> tuple[str, ...]:
-    uis = (_ui_work(image) for image in todo.missing if image.about.web_ui)
-    programs = (
-        _program_work(image, platform) for image in todo.missing for platform in platforms(image, plan, todo.there)
-    )
-    return (*uis, *programs, PUSH)
 
 
 def default_platforms(cluster: Cluster) -> tuple[Platform, ...]:
@@ -169,17 +206,19 @@ def make(
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         try:
             # The long ones first: what is started last should not be what all wait for.
-            uis = {image.name: pool.submit(_web_ui, image, progress) for image in images if image.about.web_ui}
+            uis = {
+                image.name: pool.submit(_web_ui, image, go, ui, progress)
+                for image in images
+                if (go := image.about.go) and (ui := image.about.web_ui)
+            }
             programs = {
                 (image.name, platform): pool.submit(_program, image, platform, plan.pack, progress)
                 for image in sorted(images, key=lambda image: image.about.web_ui is None)
                 for platform in platforms(image, plan, there)
             }
-            _raise_first([*uis.values(), *programs.values()])
-        except KeyboardInterrupt:
-            stop()
-            pool.shutdown(cancel_futures=True)
-            raise
+            # All of them are waited for, also where the first has failed.
+            failed = [*(one.exception() for one in uis.values()), *(one.exception() for one in programs.values())]
+            raise_all(failed)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -198,6 +237,13 @@ def platforms(image: Image, plan: Plan, there: Mapping[str, Published]) -> tuple
     """Those that are wanted, and those that the registry has already: building for one Pi more takes none away."""
     had: Collection[Platform] = there[image.name].platforms if image.name in there else ()
     return tuple(sorted({*plan.platforms, *had}))
+
+
+def pieces(images: Collection[Image], plan: Plan, there: Mapping[str, Published]) -> tuple[str, ...]:
+    """What `make` will tell of."""
+    uis = (_ui_work(image) for image in images if image.about.web_ui)
+    programs = (_program_work(image, platform) for image in images for platform in platforms(image, plan, there))
+    return (*uis, *programs)
 
 
 def _program_work(image: Image, platform: Platform) -> str:
@@ -225,19 +271,6 @@ def _program(image: Image, platform: Platform, packing: bool, progress: Progress
     return program
 
 
-def _web_ui(image: Image, progress: Progress) -> Path:
-    if not image.about.go or not image.about.web_ui:
-        raise UserError(f"{image.name} has no web interface to build")
+def _web_ui(image: Image, go: Go, ui: WebUi, progress: Progress) -> Path:
     with _timed(progress, _ui_work(image)):
-        return web_ui.built(image, image.about.go, image.about.web_ui)
-
-
-def _raise_first(futures: Collection[Future[Any]]) -> None:
-    """Wait for all; raise what failed, as one error."""
-    errors = [error for error in (future.exception() for future in futures) if error]
-    for error in errors:
-        if not isinstance(error, UserError):
-            raise error
-    if errors:
-        # One cause, such as a proxy that is away, is told once and not for each program.
-        raise UserError("\n".join(dict.fromkeys(error.message for error in errors if isinstance(error, UserError))))
+        return web_ui.built(image, go, ui)

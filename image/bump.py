@@ -13,11 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from image import debian, modules, plan
-from image.compile import LOGS
 from image.errors import UserError
 from image.modules import GoMod, Pin
 from image.plan import DESCRIPTION, ROOT, Debian, Image, WebUi
-from image.run import run
+from image.run import LOGS, run
 from image.web_ui import NODE
 
 _SHOWN = 5
@@ -84,6 +83,10 @@ def of_image(image: Image, wanted: str | None) -> Bump:
         return _package(image, image.about.debian, wanted)
     if not image.about.go:
         raise UserError(f"{image.folder}: nothing says where the program comes from", "a table [go] or [debian]")
+    if image.about.go.own:
+        raise UserError(
+            f"{image.name} is a program of your own", f"write its new version into {image.folder / DESCRIPTION}"
+        )
     pin = modules.pin(image, image.about.go)
     build = f"python -m image --context NAME build-all {image.name}, then deploy"
     return _module(pin, wanted, f"git diff {_shown(image.folder)}; {build}", image.about.web_ui)

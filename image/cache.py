@@ -6,6 +6,7 @@ later run could take for a result.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from image.errors import UserError
 
 _ABANDONED = 24 * 3600.0  # seconds
 _UNUSED = 60 * _ABANDONED
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def folder() -> Path:
@@ -56,19 +58,39 @@ def ensure(kind: str, parts: object, make: Callable[[Path], None]) -> Path:
         entry.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=entry.parent))
     except OSError as error:
-        raise UserError(f"cannot write {entry.parent}: {error.strerror}", "df -h, or set XDG_CACHE_HOME") from error
+        raise _not_written(entry.parent, error) from error
+    try:
+        _fill(work, kind, make)
+        _keep(work, entry)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return entry
+
+
+def _fill(work: Path, kind: str, make: Callable[[Path], None]) -> None:
+    """Have the result made; what it cannot read is no fault of this folder's disk."""
     try:
         make(work)
-        settle(work)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _not_written(work.parent, error) from error
+        raise UserError(f"making a result of the kind {kind!r}: {error}") from error
+
+
+def _keep(work: Path, entry: Path) -> None:
+    """Give a whole result its name."""
+    try:
         _to_disk(work)
         os.utime(work)
         work.rename(entry)
     except OSError as error:
         if not entry.is_dir():  # else another run was quicker, with the same
-            raise UserError(f"cannot write {entry}: {error.strerror}", "df -h, or set XDG_CACHE_HOME") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return entry
+            raise _not_written(entry, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> UserError:
+    why = "the disk is full" if error.errno in _FULL else error.strerror
+    return UserError(f"cannot write {path}: {why}", "df -h, or set XDG_CACHE_HOME")
 
 
 def lasting(name: str) -> Path:
@@ -78,7 +100,7 @@ def lasting(name: str) -> Path:
         kept.mkdir(parents=True, exist_ok=True)
         os.utime(kept)
     except OSError as error:
-        raise UserError(f"cannot write {kept}: {error.strerror}", "df -h, or set XDG_CACHE_HOME") from error
+        raise _not_written(kept, error) from error
     return kept
 
 
@@ -110,17 +132,6 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def settle(tree: Path) -> None:
-    """Give all files the same time, and modes that do not depend on this user's umask.
-
-    So that layers made of them are the same wherever and whenever they are made.
-    """
-    for path in (*tree.rglob("*"), tree):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        os.utime(path, (0, 0), follow_symlinks=False)
 
 
 def _key(parts: object) -> str:

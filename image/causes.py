@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from image.errors import UserError
 from image.run import ProgramError
 
-_KILLED = (-9, -15)  # SIGKILL is what a machine without memory sends
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # SIGKILL is what a machine without memory sends
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,18 @@ class Cause:
     """With `{folder}`, where go.mod is."""
 
 
+_MEMORY = Cause(
+    re.compile(r".*(?:signal: killed|cannot allocate memory|out of memory).*"),
+    "this machine ran out of memory",
+    "the same command with --jobs 1",
+)
 _MACHINES = (
     Cause(
         re.compile(r".*(?:[Nn]o space left on device|disk full).*"),
         "the disk is full",
         "df -h; with room again the same command goes on from here",
     ),
-    Cause(
-        re.compile(r".*(?:signal: killed|cannot allocate memory|out of memory).*"),
-        "this machine ran out of memory",
-        "the same command with --jobs 1",
-    ),
+    _MEMORY,
 )
 _GOS = (
     Cause(
@@ -54,8 +56,10 @@ _GOS = (
     ),
     Cause(
         re.compile(
-            r".*(?:dial (?:tcp|udp) |no such host|i/o timeout|TLS handshake|proxyconnect|x509: |"
-            r"reading https?://\S+: \d{3} |unexpected EOF).*"
+            # In a line of the go command's own or with an address: a compiler says `unexpected EOF` of a program, too.
+            r"^(?=go: |.*https?://).*(?:dial (?:tcp|udp) |no such host|i/o timeout|TLS handshake|proxyconnect|x509: |"
+            r"reading https?://\S+: \d{3} |unexpected EOF).*",
+            re.MULTILINE,
         ),
         "the Go module proxy does not answer as it should",
         "go env GOPROXY says whom Go asks; once it answers, the same command goes on from here",
@@ -83,6 +87,8 @@ def known(error: UserError, go_mod: Path | None = None) -> UserError:
     for cause in (*_MACHINES, *(_GOS if go_mod else ())):
         if found := cause.pattern.search(error.output):
             return UserError(f"{cause.meaning}:\n  {found[0].strip()}", cause.fix.format(folder=go_mod))
+    if error.code == -signal.SIGKILL:  # it had no time to say why
+        return UserError(f"{_MEMORY.meaning}, it seems:\n  {error.message.partition(chr(10))[0]}", _MEMORY.fix)
     return error
 
 

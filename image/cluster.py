@@ -223,8 +223,8 @@ def _context(name: str | None) -> tuple[str, Endpoint]:
     if name is None:
         name = context.DEFAULT if os.environ.get("DOCKER_HOST") else context.current(config)
     if name == context.DEFAULT:
-        tls = os.environ.get("DOCKER_CERT_PATH") if os.environ.get("DOCKER_TLS_VERIFY") else None
-        return name, Endpoint(os.environ.get("DOCKER_HOST") or _OWN_ENGINE, Path(tls) if tls else None)
+        tls = Path(os.environ.get("DOCKER_CERT_PATH") or config) if os.environ.get("DOCKER_TLS_VERIFY") else None
+        return name, Endpoint(os.environ.get("DOCKER_HOST") or _OWN_ENGINE, tls)
     host = context.leads_to(name, config)
     if host is None:
         raise UserError(

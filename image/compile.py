@@ -7,12 +7,11 @@ from pathlib import Path
 
 from image import cache, causes, elf, recipe
 from image.errors import UserError
-from image.plan import DESCRIPTION, ROOT, Go, Image, files
+from image.plan import DESCRIPTION, Go, Image, files
 from image.platform import Platform
-from image.run import run
+from image.run import LOGS, run
 
 _NOT_GO = ("Dockerfile", DESCRIPTION)
-LOGS = ROOT / ".build" / "log"
 
 
 def compiled(image: Image, go: Go, platform: Platform) -> Path:
@@ -38,7 +37,7 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
         elf.check(target, platform)
         # Arm's variants have the same header; Go writes down for which one it compiled.
         told = set(run("go", "version", "-m", target).split())
-        if lacking := {f"{key}={value}" for key, value in platform.go_env.items()} - told:
+        if lacking := {f"{key}={value}" for key, value in recipe.go_target(platform).items()} - told:
             raise UserError(f"{target} is not for {platform}: its build information lacks {', '.join(sorted(lacking))}")
 
     return cache.ensure("compiled", parts, make) / image.about.program

@@ -14,11 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from image import cache, causes, elf, recipe
-from image.compile import LOGS
 from image.errors import UserError
 from image.plan import Debian, Image
 from image.platform import Platform
-from image.run import run
+from image.run import LOGS, run
 
 # What apt was told about this machine's way to the mirrors holds for another architecture's packages, too.
 _SETTINGS = re.compile(r"Acquire::(Check-Valid-Until|Check-Date|Max-FutureTime|https?::Proxy)\b.* \"[^\"]+\";")

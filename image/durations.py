@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -52,27 +53,31 @@ def seconds_left(waiting: Collection[float], working: Collection[tuple[float, fl
 
 
 class TimeLeft:
-    """Follows pieces of work, and says how long they may still take."""
+    """Follows pieces of work, which may be of several threads, and says how long they may still take."""
 
     def __init__(self, pieces: Collection[str], at_once: int) -> None:
         self._expected = {piece: last(piece) for piece in pieces}
         self._at_once = at_once
         self._begun: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     def begin(self, what: str) -> None:
         """It is worked on from now."""
-        self._begun[what] = monotonic()
-        # One that ended meanwhile may tell how long those of its kind take.
-        self._expected |= {piece: last(piece) for piece, seconds in list(self._expected.items()) if seconds is None}
+        with self._lock:
+            self._begun[what] = monotonic()
+            # One that ended meanwhile may tell how long those of its kind take.
+            self._expected |= {piece: last(piece) for piece, seconds in self._expected.items() if seconds is None}
 
     def end(self, what: str) -> None:
         """It is done."""
-        self._expected.pop(what, None)
-        self._begun.pop(what, None)
+        with self._lock:
+            self._expected.pop(what, None)
+            self._begun.pop(what, None)
 
     def __str__(self) -> str:
         """E.g. `about 3 min left`; empty where nothing is known of what is to be done."""
-        expected, begun = dict(self._expected), dict(self._begun)
+        with self._lock:
+            expected, begun = dict(self._expected), dict(self._begun)
         known = {what: seconds for what, seconds in expected.items() if seconds is not None}
         if not known:
             return ""

@@ -44,7 +44,11 @@ def get(host: str, tls: Path | None, path: str) -> Any:
         raise EngineError(reason(error)) from error
     if not answer.ok:
         raise EngineError(_words(answer), answer.status_code)
-    return answer.json()
+    try:
+        return answer.json()
+    except ValueError as error:
+        kind = answer.headers.get("Content-Type", "no type")
+        raise EngineError(f"what answers is no engine: {kind}, not JSON", answer.status_code) from error
 
 
 def _over_tcp(host: str, tls: Path | None, path: str) -> requests.Response:
@@ -61,6 +65,7 @@ def _over_tcp(host: str, tls: Path | None, path: str) -> requests.Response:
 def _by_the_library(host: str, path: str) -> requests.Response:
     """Through a socket or ssh, which only Docker's library knows."""
     from docker.errors import DockerException
+    from paramiko import SSHException
 
     from pki.client import engine
 
@@ -68,7 +73,7 @@ def _by_the_library(host: str, path: str) -> requests.Response:
         with closing(engine(host, None)) as client:
             answer: requests.Response = client.api.get(f"{client.api.base_url}{path}", timeout=(_CONNECT, _TIMEOUT))
             return answer
-    except DockerException as error:
+    except (DockerException, SSHException) as error:
         raise EngineError(reason(error)) from error
 
 

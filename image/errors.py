@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from click import ClickException
 
@@ -21,3 +22,14 @@ class UserError(ClickException):
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(f"{message}\n  Try: {fix}" if fix else message)
+
+
+def raise_all(errors: Iterable[BaseException | None]) -> None:
+    """Raise what went wrong with several pieces of work, as one error; what is no person's fault goes first."""
+    found = [error for error in errors if error]
+    for error in found:
+        if not isinstance(error, UserError):
+            raise error
+    if found:
+        # One cause, such as a proxy that is away, is told once and not for each piece.
+        raise UserError("\n".join(dict.fromkeys(error.message for error in found if isinstance(error, UserError))))

@@ -25,7 +25,6 @@ from image.platform import Platform
 from image.progress import Progress, step
 from image.reference import Reference
 from image.registry import INDEX, Registry
-from image.run import stop
 from image.skopeo import Access, Skopeo
 
 _IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -259,11 +258,7 @@ def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool |
         return Job(now, upstream, _has(tool.registry, now), "; ".join(_news(mirror, now, none)))
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        try:
-            return tuple(pool.map(job, wanted))
-        except KeyboardInterrupt:
-            stop()
-            raise
+        return tuple(pool.map(job, wanted))
 
 
 def _news(before: Mirror, now: Mirror, none: list[str]) -> list[str]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from image import causes, recipe
-from image.compile import LOGS
 from image.errors import UserError
 from image.plan import ROOT, Go, Image, required
-from image.run import run
+from image.run import LOGS, run
 
 TOOLS = ROOT / "tools"
 

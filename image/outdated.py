@@ -59,6 +59,8 @@ def values(standings: Iterable[Standing]) -> list[dict[str, object]]:
 
 
 def _image(image: Image) -> Standing:
+    if image.about.go and image.about.go.own:
+        return Standing(image.name, image.about.go.module, image.version, note="own: the version is in image.toml")
     if image.about.go:
         return _pin(modules.pin(image, image.about.go))
     if image.about.debian:

@@ -16,7 +16,7 @@ from image.compile import compiled
 from image.errors import UserError
 from image.plan import Image
 from image.platform import Platform
-from image.run import run
+from image.run import ProgramError, run
 
 _STARTS = 3
 
@@ -73,15 +73,20 @@ def packed(plain: Path, target: Path, image: Image, platform: Platform) -> Sizes
     if not shutil.which("upx"):
         raise UserError("upx is not installed", "make setup, or build-all --no-upx")
     size = plain.stat().st_size
+    why = "upx does not pack it"
     try:
         run(*recipe.upx(plain, target))
+        why = "packed, it is no program for this platform"
         elf.check(target, platform)
+        why = "packed, it does not start as it should"
         start.prove(target, image, platform, _STARTS)
     except UserError as error:
         target.unlink(missing_ok=True)
         if causes.is_machines(error):
             raise causes.known(error) from error
-        return Sizes(size, None, f"stays unpacked: {error.message.splitlines()[0]}")
+        # Not the error itself: this goes into the index, which is the same on every machine and names no folder of it.
+        code = f" (ended with {error.code})" if isinstance(error, ProgramError) else ""
+        return Sizes(size, None, f"stays unpacked: {why}{code}")
     return Sizes(size, target.stat().st_size)
 
 

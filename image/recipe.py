@@ -10,11 +10,24 @@ from pathlib import Path
 from image.plan import Go, Image, WebUi
 from image.platform import Platform
 
+# All of Go's settings that change what it compiles. None is empty: Go takes an empty one for one that is not set, and
+# then what the user once told `go env -w`. What that says of the way to the modules (GOPROXY and its like) holds.
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
-    "GOFLAGS": "",  # nobody's own flags
+    "GO111MODULE": "on",
+    "GOEXPERIMENT": ",",  # a list of none; `none` would switch off what is on by default, too
+    "GOFIPS140": "off",
+    "GOFLAGS": "-buildvcs=false",  # nobody's own; and nothing of the clone's git
     "GOTOOLCHAIN": "local",  # the pinned one
     "GOWORK": "off",  # Prometheus' zip has one
+    "GO_EXTLINK_ENABLED": "0",
+}
+# The oldest processor of each architecture that we build for; arm's variants are platforms of their own.
+_PROCESSORS = {
+    "linux/arm/v6": {"GOARM": "6"},
+    "linux/arm/v7": {"GOARM": "7"},
+    "linux/arm64": {"GOARM64": "v8.0"},
+    "linux/amd64": {"GOAMD64": "v1"},
 }
 # Debian's name of a platform.
 DEBIAN = {"linux/arm/v6": "armel", "linux/arm/v7": "armhf", "linux/arm64": "arm64", "linux/amd64": "amd64"}
@@ -25,15 +38,29 @@ def go_build(go: Go, version: str) -> tuple[str, ...]:
 
     No `-buildid=`: it is not needed for that and makes every build link again.
     """
-    variables = (f"-X {name}={value.format(version=version)}" for name, value in sorted(go.variables.items()))
-    flags = " ".join(("-s", "-w", *variables))
+    flags = " ".join(("-s", "-w", *linked(go, version)))
     tags = ("-tags", ",".join(go.tags)) if go.tags else ()
-    return ("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", *tags, "-ldflags", flags)
+    return ("go", "build", "-mod=readonly", "-trimpath", *tags, "-ldflags", flags)
+
+
+def linked(go: Go, version: str) -> tuple[str, ...]:
+    """The linker's flags that set a program's variables."""
+    return tuple(f"-X {name}={with_version(value, version)}" for name, value in sorted(go.variables.items()))
+
+
+def with_version(text: str, version: str) -> str:
+    """What a description says, with the version where it says `{version}`."""
+    return text.replace("{version}", version)
+
+
+def go_target(platform: Platform) -> dict[str, str]:
+    """What tells Go for what to compile; it writes each into the program."""
+    return {"GOOS": platform.os, "GOARCH": platform.architecture, **_PROCESSORS[str(platform)]}
 
 
 def go_environment(platform: Platform) -> dict[str, str]:
     """What compiling for a platform needs in the environment."""
-    return {**GO_ENVIRONMENT, **platform.go_env}
+    return {**GO_ENVIRONMENT, **go_target(platform)}
 
 
 def upx(plain: Path, packed: Path) -> tuple[str | Path, ...]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from image.errors import UserError
@@ -19,10 +22,17 @@ from image.errors import UserError
 _log = logging.getLogger(__name__)
 _TAIL = 8
 _LOOK_UP = 0.5  # seconds
-# Ctrl-C reaches the main thread alone; programs that other threads wait for learn of it here.
+_GRACE = 3.0
+# Signals reach the main thread alone; programs that other threads wait for learn of them here. It is one for the
+# process, as its signals are, and stays set: a process that was interrupted ends.
 _stopping = threading.Event()
+_running: set[int] = set()
+"""The programs that run now, by their process numbers."""
+_BUILD = Path(__file__).resolve().parent.parent / ".build"
+LOGS = _BUILD / "log"
+"""Where what failed programs said is kept."""
 # The tools of this clone before those of the machine, also where no make set the PATH.
-_OURS = (str(Path(__file__).resolve().parent.parent / ".build" / "bin"), str(Path(sys.prefix) / "bin"))
+_OURS = (str(_BUILD / "bin"), str(Path(sys.prefix) / "bin"))
 
 
 class ProgramError(UserError):
@@ -32,6 +42,10 @@ class ProgramError(UserError):
         super().__init__(message)
         self.code = code
         self.output = output
+
+
+class LateError(UserError):
+    """A program did not end in time."""
 
 
 def run(
@@ -55,11 +69,13 @@ def run(
         both: return what it said on standard error, too.
 
     Raises:
-        UserError: it is not installed, it failed (ProgramError) or it took too long; with the command as
+        UserError: it cannot be started, it failed (ProgramError) or it took too long (LateError); with the command as
             one can paste it and the program's last lines.
-        KeyboardInterrupt: `stop` was called; what a program that was ended said of it counts for nothing.
+        KeyboardInterrupt: this process was interrupted (`end_as_by_ctrl_c`); what a program that was ended said
+            of it counts for nothing.
     """
     words = [str(word) for word in argv]
+    environment = _environment(os.environ if base is None else base, env or {})
     if _stopping.is_set():
         raise KeyboardInterrupt
     _log.info("%s", _pasteable(words, cwd, env or {}, text))
@@ -67,15 +83,16 @@ def run(
         process = subprocess.Popen(
             words,
             cwd=cwd,
-            env=_environment(os.environ if base is None else base, env or {}),
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            start_new_session=True,  # so that it can be ended with all that it started
         )
-    except FileNotFoundError:
-        raise UserError(f"{words[0]} is not installed", "make setup") from None
+    except OSError as error:
+        raise _not_started(words[0], cwd, environment, error) from error
     done = _ended(process, words, text or "", timeout)
     if done.returncode != 0:
         if _stopping.is_set():
@@ -97,14 +114,25 @@ def _pasteable(words: list[str], cwd: Path | None, env: Mapping[str, str], text:
     return f"{place}{settings}{shlex.join(words)}{given}"
 
 
-def stop() -> None:
-    """End the programs that run, and start no more: a person has interrupted this process."""
-    _stopping.set()
-
-
 def end_as_by_ctrl_c() -> None:
-    """From now, whoever ends this process ends the programs that it has started, too."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """From now, whoever ends this process, or closes its terminal, ends the programs that it has started, too."""
+
+    def interrupt(*_: object) -> None:
+        _stopping.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup asks for
+            signal.signal(number, interrupt)
+    atexit.register(_wait_for_the_rest)
+
+
+def _wait_for_the_rest() -> None:
+    """See other threads end their programs: Python takes a thread for ended if Ctrl-C comes while it is joined."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses it once more does not want to wait
+    end = time.monotonic() + _LOOK_UP + 3 * _GRACE
+    while _stopping.is_set() and _running and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def _ended(
@@ -113,21 +141,46 @@ def _ended(
     """Wait for a program; look up now and then, for a thread that waits is not interrupted."""
     end = math.inf if timeout is None else time.monotonic() + timeout
     given: str | None = text
+    _running.add(process.pid)
     with process:
-        while True:
-            try:
-                stdout, stderr = process.communicate(given, timeout=min(_LOOK_UP, max(0.0, end - time.monotonic())))
-                return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
-            except subprocess.TimeoutExpired:
-                given = None  # what was not sent yet still is
+        try:
+            while True:
+                try:
+                    stdout, stderr = process.communicate(given, timeout=min(_LOOK_UP, max(0.0, end - time.monotonic())))
+                    return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+                except subprocess.TimeoutExpired:
+                    given = None  # what was not sent yet still is
                 if _stopping.is_set():
-                    process.terminate()
-                elif time.monotonic() >= end:
-                    process.kill()
-                    raise UserError(f"{shlex.join(words)} did not end within {timeout:.0f} s") from None
-            except BaseException:
-                process.kill()
-                raise
+                    raise KeyboardInterrupt
+                if time.monotonic() >= end:
+                    raise LateError(f"{shlex.join(words)} did not end within {timeout:.0f} s")
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            _running.discard(process.pid)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program and those that it started; first so that they can tidy up."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired, ValueError):  # ValueError: its pipes are closed already
+            process.communicate(timeout=_GRACE)
+            return
+
+
+def _not_started(program: str, cwd: Path | None, environment: Mapping[str, str], error: OSError) -> UserError:
+    """Why the system did not start a program; its own words are about the wrong file where two may be meant."""
+    if cwd and not cwd.is_dir():
+        return UserError(f"{program} cannot be started in {cwd}: there is no such folder")
+    found = shutil.which(program, path=environment["PATH"])
+    if not isinstance(error, FileNotFoundError):
+        return UserError(f"{program} cannot be started: {error.strerror}", f"file {found or program}")
+    if found:
+        return UserError(f"{found} cannot be started: its interpreter or loader is not there", f"file {found}")
+    return UserError(f"{program} is not installed", "make setup")
 
 
 def _kept(log: Path | None, done: subprocess.CompletedProcess[str]) -> str:

@@ -66,9 +66,11 @@ def published(registry: Registry, image: Image) -> Found | None:
 
 
 def compiled(contents: Contents) -> Found:
-    """The document of an image that is not in the registry; raises UserError."""
+    """The document of an image for which the registry has none; raises UserError."""
     platforms = ", ".join(map(str, sorted(contents.programs)))
-    return Found(of(contents), f"from the programs compiled here for {platforms}: {contents.image.tag} is not pushed")
+    return Found(
+        of(contents), f"from the programs made here for {platforms}: the registry has none of {contents.image.tag}"
+    )
 
 
 def of(contents: Contents) -> bytes:

@@ -10,12 +10,14 @@ import platform as machine
 from dataclasses import dataclass
 from pathlib import Path
 
+from image import recipe
 from image.errors import UserError
-from image.plan import Image
+from image.plan import DESCRIPTION, Image
 from image.platform import Platform
-from image.run import run
+from image.run import LateError, run
 
-_TIMEOUT = 120
+_TIMEOUT = 30  # seconds
+_EMULATED = 120
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,14 @@ def prove(program: Path, image: Image, platform: Platform, times: int = 1) -> No
     player = processor(platform)
     words = (player.program, program) if player.program else (program,)
     environment = {"QEMU_CPU": player.model} if player.model else {}
-    expected = image.about.starts.shows.format(version=image.version)
+    timeout = _EMULATED if player.program else _TIMEOUT
+    expected = recipe.with_version(image.about.starts.shows, image.version)
     for _ in range(times):
-        shown = run(*words, *image.about.starts.arguments, env=environment, timeout=_TIMEOUT, both=True)
+        try:
+            shown = run(*words, *image.about.starts.arguments, env=environment, timeout=timeout, both=True)
+        except LateError as error:
+            file = image.folder / DESCRIPTION
+            raise UserError(error.message, f"[starts] arguments in {file} must make it print and end") from error
         if expected not in shown:
             first = shown.strip().partition("\n")[0]
             raise UserError(f"{program} does not show {expected!r} on {platform}, but {first!r}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -35,26 +35,54 @@ def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     dataclass; with `| None` it may be left out.
 
     Raises:
-        UserError: a key is unknown (with the nearest known one), missing, or of another kind.
+        UserError: a key is unknown (with the nearest known one), keys are missing (with all of them, those of
+            tables within too), or one is of another kind.
     """
     hints = get_type_hints(kind)
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            near = get_close_matches(key, known, n=1, cutoff=0)
-            raise UserError(f"{where}: unknown key {key!r}", f"{near[0]!r}, or one of {', '.join(known)}")
-    values = {}
-    for name, field in known.items():
-        if name in table:
-            values[name] = _value(hints[name], table[name], f"{where}: {name}")
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise UserError(f"{where}: {name!r} is missing", f"add a line: {name} = …")
-    return kind(**values)
+    _refuse_unknown(kind, table, where)
+    if lacking := dict(_missing(kind, table)):
+        told = f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
+        raise UserError(f"{where}: {told}", f"add {'; '.join(lacking.values())}")
+    return kind(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in table.items()})
+
+
+def _refuse_unknown(kind: type, table: Mapping[str, Any], where: str) -> None:
+    """Before anything is called missing: it may be there, misspelt."""
+    known = {name: _present(hint) for name, hint in get_type_hints(kind).items()}
+    for name, value in table.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0)
+            raise UserError(f"{where}: unknown key {name!r}", f"{near[0]!r}, or one of {', '.join(known)}")
+        if is_dataclass(known[name]) and isinstance(value, dict):
+            _refuse_unknown(known[name], value, f"{where}: {name}")
+
+
+def _missing(kind: type, table: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """The keys that a table lacks, and what to add for each; then those that tables in it lack."""
+    hints = {name: _present(hint) for name, hint in get_type_hints(kind).items()}
+    place = f" in [{within}]" if within else ""
+    for field in fields(kind):
+        if field.name in table or field.default is not MISSING or field.default_factory is not MISSING:
+            continue
+        if is_dataclass(hints[field.name]):
+            keys = ", ".join(fix for _, fix in _missing(hints[field.name], {}))
+            yield f"the table [{field.name}]{place}", f"[{field.name}] with {keys}"
+        else:
+            yield f"{field.name!r}{place}", f"{field.name} = …{place}"
+    for name, value in table.items():
+        if is_dataclass(hints.get(name)) and isinstance(value, dict):
+            yield from _missing(hints[name], value, name)
+
+
+def _present(hint: Any) -> Any:
+    """What a value is that may be left out, if it is there."""
+    if isinstance(hint, UnionType):
+        return next(each for each in get_args(hint) if each is not type(None))
+    return hint
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    if isinstance(hint, UnionType):
-        hint = next(each for each in get_args(hint) if each is not type(None))
+    hint = _present(hint)
     if hint in _KINDS:
         if type(value) is not hint:
             raise UserError(f"{where} = {value!r} is not {_KINDS[hint]}")

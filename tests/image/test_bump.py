@@ -243,3 +243,18 @@ def test_newer_is_what_has_greater_numbers(versions: list[str], pinned: str) -> 
 ])  # fmt: skip
 def test_debians_version_is_read_from_what_apt_would_install(said: str, found: tuple[str, str] | None) -> None:
     assert debian.parse_version(said, "busybox-static") == found
+
+
+def test_for_a_program_of_ones_own_nobody_upstream_is_asked(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOPROXY", "http://127.0.0.1:9")
+    folder = clone / "Hello"
+    (folder / "go.mod").write_text("module example.org/hello\n")
+    text = DESCRIPTION.replace("[web_ui]", 'version = "0.1.0"\n[web_ui]')
+    (folder / "image.toml").write_text(text[: text.index("[web_ui]")] + text[text.index("[starts]") :])
+    (found,) = outdated.outdated(plan.read(root=clone), ())
+    assert (found.version, found.newer, found.known) == ("0.1.0", (), True)
+    assert "own" in found.note
+    with pytest.raises(
+        UserError, match=r"hello is a program of your own\n  Try: write its new version into .*image\.toml"
+    ):
+        bump.bump("hello", None, clone)

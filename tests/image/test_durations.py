@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,24 @@ def test_the_first_of_a_kind_tells_how_long_the_others_take() -> None:
     durations.remember("a linux/arm64", 120)
     left.begin("a linux/amd64")
     assert str(left) == "about 2 min left"
+
+
+def test_what_ends_while_others_begin_stays_ended() -> None:
+    """In many threads, as often as it takes to meet."""
+    names = [f"{number} web interface" for number in range(400)]
+    left = TimeLeft(names, 8)
+
+    def work(name: str) -> None:
+        left.begin(name)
+        left.end(name)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, names))
+    finally:
+        sys.setswitchinterval(interval)
+    durations.remember("0 web interface", 100)
+    left.begin("another")
+    assert str(left) == "", "what has ended is still expected"

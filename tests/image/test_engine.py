@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from image import engine
+from image import cluster, engine
 from image.engine import EngineError
+from image.errors import UserError
 from pki import context
 from tests.commands import ROOT, command
 
@@ -62,6 +64,38 @@ def test_what_an_engine_refuses_is_told_in_its_words() -> None:
 def test_an_error_without_words_is_told_by_its_status(body: bytes) -> None:
     with playing(502, body) as (host, _), pytest.raises(EngineError, match=r"^502 "):
         engine.get(host, None, "/nodes")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Sign in to the guests' network</html>"])
+def test_what_answers_and_is_no_engine_is_told(body: bytes) -> None:
+    with playing(200, body) as (host, _), pytest.raises(EngineError, match="what answers is no engine"):
+        engine.get(host, None, "/nodes")
+
+
+def test_an_engine_whose_ssh_closes_the_line_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        there = {"DOCKER_HOST": f"ssh://pi@127.0.0.1:{server.getsockname()[1]}", "DOCKER_CONTEXT": ""}
+        command(sys.executable, "-m", "image", "render", **there).refused("'default'", "does not answer", "Try:")
+        thread.join()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_with_tls_asked_for_nothing_goes_in_plain_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """Without DOCKER_CERT_PATH the certificates are those in docker's own folder, as for docker's command line."""
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.delenv("DOCKER_CERT_PATH", raising=False)
+    if named:
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path / "named"))
+    with playing(200, b"[]") as (host, asked):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        with pytest.raises(UserError, match=f"{tmp_path / ('named' if named else 'docker')}/ca.pem"):
+            cluster.read("default")
+    assert asked == []
 
 
 def test_no_proxy_stands_between_us_and_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:

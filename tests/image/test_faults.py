@@ -190,6 +190,7 @@ def test_where_the_kernel_tells_no_memory_one_compiler_runs() -> None:
         ("go: go.mod requires go >= 1.99 (running go 1.27.3)", "needs a newer Go", "requirements.in"),
         ("main.go:3: missing go.sum entry for module x", "do not belong together", "git checkout /hello"),
         ("/tool/link: signal: killed", "ran out of memory", "--jobs 1"),
+        ('main.go:3:8: x@v1: Get "https://proxy/x": unexpected EOF', "module proxy does not answer", "GOPROXY"),
     ],
 )
 def test_a_known_cause_is_told_with_what_helps(output: str, meaning: str, fix: str) -> None:
@@ -199,6 +200,13 @@ def test_a_known_cause_is_told_with_what_helps(output: str, meaning: str, fix: s
     assert fix in told.rpartition("Try: ")[2]
 
 
-def test_an_unknown_cause_stays_as_it_was_told() -> None:
-    error = ProgramError("go build ended with 1", 1, "main.go:3: undefined: nonsense")
+def test_a_program_that_was_killed_and_said_nothing_points_to_the_memory() -> None:
+    words = r"ran out of memory, it seems:\n  sh -c .* ended with -9:\n  Try: .*--jobs 1"
+    with pytest.raises(UserError, match=words), causes.told():
+        run("sh", "-c", "kill -9 $$")
+
+
+@pytest.mark.parametrize("output", ["undefined: nonsense", "syntax error: unexpected EOF, expecting }"])
+def test_an_unknown_cause_stays_as_it_was_told(output: str) -> None:
+    error = ProgramError("go build ended with 1", 1, f"# hello\n./main.go:3:1: {output}\n")
     assert causes.known(error, Path("/hello")) is error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -100,6 +102,17 @@ def test_an_unknown_key_in_a_table_is_told_with_its_table(folder: Path) -> None:
         ("[starts]", "starts = 1\n[other]", "image.toml: "),
         ("[go]", "[go", "image.toml: "),
         ('package = "."', 'package = "."\nversion_numbers = "x"', "does not match x"),
+        ('package = "."', 'package = "."\nversion_numbers = "("', "version_numbers = '(': missing )"),
+        ('package = "."', "package = \".\"\nversion_numbers = '1\\.2\\.3(-rc)?'", "does not match"),
+        ('package = "."', 'package = "."\nvariables = {"main.v" = "{versio}"}', "nothing stands for {versio}"),
+        ('shows = "hello {version}"', 'shows = "hello {vers}"', "nothing stands for {vers} in 'hello {vers}'"),
+        ('program = "hello"', 'program = "../../hello"', "program = '../../hello' is no file's name"),
+        ('program = "hello"', 'program = ""', "program = '' is no file's name"),
+        (
+            'package = "."',
+            'package = "."\nversion = "1.2.3"',
+            "not the folder's own module, so its version stands in go",
+        ),
     ],
 )
 def test_a_wrong_description_is_told_in_words(folder: Path, old: str, new: str, words: str) -> None:
@@ -107,6 +120,54 @@ def test_a_wrong_description_is_told_in_words(folder: Path, old: str, new: str, 
     with pytest.raises(UserError) as seen:
         plan.read_image(folder)
     assert words in seen.value.message
+
+
+def test_all_that_is_missing_is_told_at_once_tables_as_tables(folder: Path) -> None:
+    (folder / "image.toml").write_text('name = "hello"\nprogram = "hello"\ndescription = ""\n[go]\npackage = "."\n')
+    with pytest.raises(UserError) as seen:
+        plan.read_image(folder)
+    assert seen.value.message == (
+        f"{folder / 'image.toml'}: 'source', 'licenses', the table [starts], 'module' in [go] are missing\n"
+        "  Try: add source = …; licenses = …; [starts] with arguments = …, shows = …; module = … in [go]"
+    )
+
+
+def own(folder: Path, version: str = 'version = "0.1.0"', go_mod: str = "module example.org/hello\n") -> None:
+    """Make a folder's program one of its own module."""
+    (folder / "go.mod").write_text(go_mod)
+    describe(folder, 'package = "."', f'package = "."\n{version}')
+
+
+@pytest.mark.parametrize("line", ["module example.org/hello", 'module "example.org/hello" // ours'])
+def test_the_version_of_the_folders_own_module_is_in_its_description(folder: Path, line: str) -> None:
+    own(folder, go_mod=f"{line}\n\ngo 1.25\n")
+    image = plan.read_image(folder)
+    assert (image.version, image.revision) == ("0.1.0", "v0.1.0")
+
+
+def test_the_folders_own_module_needs_a_version_and_one_of_its_right_form(folder: Path) -> None:
+    own(folder, "")
+    with pytest.raises(UserError, match=r'whose version go.mod cannot hold\n  Try: version = "0.1.0" in \[go\]'):
+        plan.read_image(folder)
+    describe(folder, 'package = "."', 'package = "."\nversion = "v0.1.0"')
+    with pytest.raises(UserError, match=r"version 'v0.1.0' is not one"):
+        plan.read_image(folder)
+
+
+def test_a_web_interface_of_the_folders_own_module_is_refused_with_the_reason(folder: Path) -> None:
+    own(folder)
+    keys = ("folder", "script", "output", "target", "pnpm", "pnpm_integrity")
+    describe(folder, "[starts]", "\n".join(["[web_ui]", *(f'{key} = "x"' for key in keys), "[starts]"]))
+    with pytest.raises(UserError, match=r"example\.org/hello is the folder's own"):
+        plan.read_image(folder)
+
+
+@given(st.text())
+def test_any_pattern_gives_a_version_or_an_error_in_words(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = make_folder(tmp_path_factory.mktemp("folder") / "Hello")
+    describe(folder, 'package = "."', f'package = "."\nversion_numbers = {json.dumps(text)}')
+    with suppress(UserError):
+        assert plan.read_image(folder).version
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:

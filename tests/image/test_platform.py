@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from image import recipe
 from image.errors import UserError
-from image.platform import Platform
-
-ALL = ["linux/arm/v6", "linux/arm/v7", "linux/arm64", "linux/amd64"]
+from image.platform import PLATFORMS, Platform
 
 
-@pytest.mark.parametrize("text", ALL)
+@pytest.mark.parametrize("text", PLATFORMS)
 def test_a_platform_reads_as_it_is_written(text: str) -> None:
     assert str(Platform.parse(text)) == text
 
@@ -36,9 +35,15 @@ def test_any_text_is_a_platform_or_refused_in_words(text: str) -> None:
     assert told == text or "linux/arm/v6" in told
 
 
-def test_the_variant_becomes_goarm() -> None:
-    assert Platform.parse("linux/arm/v6").go_env == {"GOOS": "linux", "GOARCH": "arm", "GOARM": "6"}
-    assert Platform.parse("linux/arm64").go_env == {"GOOS": "linux", "GOARCH": "arm64"}
+@pytest.mark.parametrize("text", PLATFORMS)
+def test_go_compiles_for_the_oldest_processor_of_each_platform(text: str) -> None:
+    name, value = {
+        "linux/arm/v6": ("GOARM", "6"),
+        "linux/arm/v7": ("GOARM", "7"),
+        "linux/arm64": ("GOARM64", "v8.0"),
+        "linux/amd64": ("GOAMD64", "v1"),
+    }[text]
+    assert recipe.go_target(Platform.parse(text)) == {"GOOS": "linux", "GOARCH": text.split("/")[1], name: value}
 
 
 def test_a_32_bit_userland_on_a_64_bit_kernel_runs_arm_v7() -> None:

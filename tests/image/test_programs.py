@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from image import cache, elf, pack, start
+from image import bake, cache, elf, pack, recipe, start
 from image.errors import UserError
 from image.platform import Platform
 from image.run import run
@@ -37,6 +37,7 @@ def test_a_packed_program_that_does_not_start_is_not_used(tmp_path: Path) -> Non
     assert program.sizes.packed is None
     assert "stays unpacked" in program.sizes.notice
     assert "ended with 3" in program.sizes.notice
+    assert "/" not in program.sizes.notice, "it goes into the index, which is the same on every machine"
     start.prove(program.file, image, OWN)
 
 
@@ -82,12 +83,46 @@ def test_a_program_stays_plain_where_nobody_asks_for_packing(tmp_path: Path) -> 
     assert asked.sizes.notice == described.sizes.notice == ""
 
 
-def test_the_same_source_gives_the_same_bytes_in_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = plain(hello(tmp_path / "one"), OWN).read_bytes()
+SETTINGS = """
+GOFLAGS=-tags=theirs
+GOAMD64=v3
+GOARM64=v9.0
+GOARM=5
+GOEXPERIMENT=fieldtrack,nogreenteagc
+GOFIPS140=latest
+GO111MODULE=off
+GO_EXTLINK_ENABLED=1
+CGO_ENABLED=1
+GOTOOLCHAIN=go1.99.0
+GOWORK=/nowhere/go.work
+"""
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64", "linux/arm/v6"])
+@pytest.mark.parametrize("where", ["go env -w", "environment"])
+def test_what_a_user_told_go_is_in_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, where: str
+) -> None:
+    image = hello(tmp_path / "hello")
+    (image.folder / "theirs.go").write_text('//go:build theirs\n\npackage main\n\nfunc init() { println("theirs") }\n')
+    monkeypatch.setenv("GOENV", "off")
+    monkeypatch.delenv("GOFLAGS", raising=False)
+    ours = plain(image, Platform.parse(platform)).read_bytes()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
-    second = plain(hello(tmp_path / "two"), OWN)
-    assert str(second).startswith(str(tmp_path / "other-cache"))
-    assert second.read_bytes() == first
+    if where == "environment":
+        for line in SETTINGS.split():
+            monkeypatch.setenv(*line.split("=", 1))
+    else:
+        (tmp_path / "env").write_text(SETTINGS)
+        monkeypatch.setenv("GOENV", str(tmp_path / "env"))
+    assert plain(image, Platform.parse(platform)).read_bytes() == ours
+
+
+def test_what_a_user_told_go_of_the_way_to_modules_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "env").write_text("GOPROXY=https://proxy.example.org\n")
+    monkeypatch.setenv("GOENV", str(tmp_path / "env"))
+    monkeypatch.delenv("GOPROXY", raising=False)
+    assert run("go", "env", "GOPROXY", env=recipe.GO_ENVIRONMENT) == "https://proxy.example.org\n"
 
 
 def test_a_program_is_compiled_once_for_two_folders(tmp_path: Path) -> None:
@@ -119,6 +154,21 @@ def test_a_program_that_shows_something_else_does_not_pass(tmp_path: Path) -> No
         start.prove(plain(image, OWN), image, OWN)
 
 
+def test_a_program_may_show_json(tmp_path: Path) -> None:
+    source = SOURCE.replace('"hello " + version', '`{"version": "` + version + `"}`')
+    image = hello(tmp_path / "hello", source=source, shows='{"version": "{version}"}')
+    start.prove(plain(image, OWN), image, OWN)
+
+
+def test_a_server_that_does_not_end_is_told_with_what_its_description_must_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "_TIMEOUT", 1)
+    image = hello(tmp_path / "hello", source='package main\n\nimport "time"\n\nfunc main() { time.Sleep(time.Hour) }\n')
+    with pytest.raises(UserError, match=r"did not end within 1 s\n  Try: \[starts\] arguments in .*must make it print"):
+        start.prove(plain(image, OWN), image, OWN)
+
+
 def test_a_program_for_another_machine_is_refused(tmp_path: Path) -> None:
     program = plain(hello(tmp_path / "hello"), ARMV6)
     elf.check(program, ARMV6)
@@ -144,6 +194,12 @@ def test_a_result_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert cache.find("thing", "parts") is None
     entry = cache.ensure("thing", "parts", lambda folder: (folder / "whole").touch())
     assert cache.ensure("thing", "parts", fail) == entry == cache.find("thing", "parts")
+
+
+def test_what_cannot_be_read_is_no_fault_of_the_caches_disk() -> None:
+    with pytest.raises(UserError, match="No such file or directory: '/nowhere'") as seen:
+        cache.ensure("thing", "parts", lambda _: Path("/nowhere").read_text() and None)
+    assert "df -h" not in seen.value.message
 
 
 def test_a_result_that_another_run_made_meanwhile_is_taken(tmp_path: Path) -> None:
@@ -176,31 +232,9 @@ def test_files_get_one_time_and_modes_of_their_own(tmp_path: Path) -> None:
     for name, mode in (("file", 0o600), ("program", 0o775)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)
-    cache.settle(tmp_path)
+    bake.settle(tmp_path)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
         "file": 0o644,
         "program": 0o755,
     }
     assert {path.stat().st_mtime for path in tmp_path.iterdir()} == {0}
-
-
-def test_a_failed_program_shows_its_command_and_its_last_words() -> None:
-    with pytest.raises(UserError, match="ls '/no where' ended with 2") as seen:
-        run("ls", "/no where")
-    assert "No such file" in seen.value.message
-
-
-def test_a_program_that_is_not_installed_is_told_with_the_way_to_it() -> None:
-    with pytest.raises(UserError, match="no-such-program is not installed\n  Try: make setup"):
-        run("no-such-program")
-
-
-def test_a_program_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(UserError, match="sleep 9 did not end within 0 s"):
-        run("sleep", "9", timeout=0.1)
-
-
-def test_the_tools_are_found_without_a_prepared_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", os.defpath)
-    assert shutil.which("go") is None
-    assert run("go", "version").startswith("go version go1.")

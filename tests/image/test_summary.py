@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -53,11 +54,19 @@ def test_json_says_the_same(entries: tuple[summary.Entry, ...]) -> None:
     ]  # fmt: skip
 
 
+LAYERS = b'{"layers": [{"digest": "sha256:a", "size": 3}, {"digest": "sha256:b", "size": 4}]}'
+
+
 def test_the_wire_carries_all_layers() -> None:
-    assert wire.size(b'{"layers": [{"size": 3}, {"size": 4}]}', "here") == 7
+    assert wire.size(LAYERS, "here", f"sha256:{hashlib.sha256(LAYERS).hexdigest()}") == 7
 
 
-@pytest.mark.parametrize("manifest", [b"", b"{}", b"[]", b'{"layers": 1}', b'{"layers": [3]}', b'{"layers": [{}]}'])
+def test_a_manifest_that_is_not_the_one_of_its_digest_is_not_measured() -> None:
+    with pytest.raises(UserError, match="here is damaged"):
+        wire.size(LAYERS, "here", f"sha256:{hashlib.sha256(LAYERS + b' ').hexdigest()}")
+
+
+@pytest.mark.parametrize("manifest", [b"", b"[]", b'{"layers": 1}', b'{"layers": [3]}', b'{"layers": [{}]}'])
 def test_what_is_no_manifest_is_told_with_its_place(manifest: bytes) -> None:
-    with pytest.raises(UserError, match="here is not an image's manifest"):
-        wire.size(manifest, "here")
+    with pytest.raises(UserError, match="here is damaged: it is no manifest"):
+        wire.size(manifest, "here", f"sha256:{hashlib.sha256(manifest).hexdigest()}")
