@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -290,19 +290,21 @@ def _set(text: str, key: str, before: str, after: str, file: Path) -> str:
 
 
 def _package(image: Image, package: Debian, wanted: str | None) -> Bump:
-    upstream, debians = debian.version(image, package)
-    if wanted and wanted.removeprefix("v") not in (upstream, debians):
+    now = replace(package, version=debian.newest(image, package))
+    if wanted and wanted.removeprefix("v") not in (now.upstream, now.version):
         raise UserError(
-            f"Debian's {package.suite} has {package.package} {debians}, and no {wanted}",
+            f"Debian's {package.suite} has {package.package} {now.version}, and no {wanted}",
             f"python -m image bump {image.name}, or another suite in {image.folder / DESCRIPTION}",
         )
-    with TemporaryDirectory() as temporary:
-        copy = Path(temporary) / DESCRIPTION
-        text = (image.folder / DESCRIPTION).read_text(encoding="utf-8")
-        copy.write_text(_set(text, "version", package.version, upstream, image.folder / DESCRIPTION), encoding="utf-8")
-        changed = _take_over(copy.parent, image.folder)
-    following = f"python -m image --context NAME build-all {image.name}, then deploy"
-    return Bump(image.name, image.folder, package.version, upstream, changed=changed, next=following)
+    with _copied(image.folder) as copy:
+        file = copy / DESCRIPTION
+        text = file.read_text(encoding="utf-8")
+        file.write_text(
+            _set(text, "version", package.version, now.version, image.folder / DESCRIPTION), encoding="utf-8"
+        )
+        changed = _take_over(copy, image.folder)
+    following = f"git diff {_shown(image.folder)}; python -m image --context NAME build-all {image.name}, then deploy"
+    return Bump(image.name, image.folder, package.version, now.version, changed=changed, next=following)
 
 
 def _take_over(copy: Path, folder: Path) -> bool:

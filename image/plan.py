@@ -56,7 +56,13 @@ class Debian:
     suite: str
     file: str
     version: str
-    """Upstream's version. Not Debian's: a suite keeps the one, and fixes of security change the other."""
+    """Debian's own, without its epoch: fixes of security change it, and rebuilds with a fixed library (`+b9`)."""
+
+    @property
+    def upstream(self) -> str:
+        """Upstream's version; empty where there is none. Source: Debian Policy 5.6.12."""
+        found = re.match(r"\d+(?:\.\d+)*", self.version.rpartition("-")[0] or self.version)
+        return found[0] if found else ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Image:
     """Upstream's name of the source: the module's version in go.mod, which is a tag of upstream's repository.
 
     Not the commit: the pins are the same on every machine, and only some module proxies tell it. Of a Debian
-    package upstream's version: Debian's own changes with each fix of security, and is in the SBOM.
+    package Debian's own version.
     """
     toolchain: str = field(default_factory=go_version)
     """The version of Go that compiles it."""
@@ -186,10 +192,11 @@ def read_image(folder: Path) -> Image:
         raise UserError(f"{file}: a program comes from one place", "either a table [go] or a table [debian]")
     if about.web_ui and not about.go:
         raise UserError(f"{file}: [web_ui] is built from a Go module's source", "add a table [go]")
-    version = _pinned(about.go, folder) if about.go else about.debian.version if about.debian else ""
+    version = _pinned(about.go, folder) if about.go else about.debian.upstream if about.debian else ""
+    revision = required(folder, about.go.module) if about.go else about.debian.version if about.debian else ""
     if not _VERSION.fullmatch(version):
-        raise UserError(f"{file}: version {version!r} is not one", "e.g. 1.12.1")
-    return Image(folder.resolve(), about, version, required(folder, about.go.module) if about.go else version)
+        raise UserError(f"{file}: version {revision!r} is not one", "e.g. 1.12.1")
+    return Image(folder.resolve(), about, version, revision)
 
 
 def required(folder: Path, module: str) -> str:
