@@ -9,7 +9,7 @@ from image.registry import Registry
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE")
+@options.image()
 @click.pass_obj
 def command(chosen: options.Chosen, name: str) -> None:
     """Print what an image is made of, as a CycloneDX document.
