@@ -7,13 +7,14 @@ import json
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from image import debian, modules, plan
-from image.errors import UserError
+from image import debian, modules
+from image.errors import UserError, reason
 from image.modules import GoMod, Pin
 from image.plan import DESCRIPTION, ROOT, Debian, Image, WebUi
 from image.run import LOGS, run
@@ -70,11 +71,8 @@ class Bump:
 
 def bump(name: str, wanted: str | None, root: Path = ROOT) -> Bump:
     """Move the pin of an image or a tool of a clone; raises UserError."""
-    for pin in modules.tools(root / "tools"):
-        if pin.name == name:
-            return tool(pin, wanted)
-    (found,) = plan.read((name,), root)
-    return of_image(found, wanted)
+    images, tools = modules.named((name,), root)
+    return tool(tools[0], wanted) if tools else of_image(images[0], wanted)
 
 
 def of_image(image: Image, wanted: str | None) -> Bump:
@@ -152,13 +150,11 @@ def _jump(dependency: Dependency) -> int:
 
 def _module(pin: Pin, wanted: str | None, following: str, ui: WebUi | None = None) -> Bump:
     target = chosen(pin, modules.releases(pin), wanted)
-    with TemporaryDirectory() as temporary:
-        copy = Path(temporary) / pin.folder.name
-        shutil.copytree(pin.folder, copy, symlinks=True)
+    with _copied(pin.folder) as copy:
         notes = list(_repeat(pin, target, copy))
         _resolve(pin, target, copy)
         if ui:
-            _, source = modules.download(pin.go.module, target, copy)
+            _, source = modules.download(pin.go.module, target, copy, pin.folder)
             notes += _move_pnpm(ui, source / ui.folder, copy)
         before, after = GoMod.read(pin.folder / "go.mod"), GoMod.read(copy / "go.mod")
         if modules.numbers(target) < modules.numbers(pin.module_version):
@@ -171,38 +167,82 @@ def _module(pin: Pin, wanted: str | None, following: str, ui: WebUi | None = Non
     return Bump(pin.name, pin.folder, pin.version, version, dependencies, tuple(notes), changed, following)
 
 
+@contextmanager
+def _copied(folder: Path) -> Iterator[Path]:
+    """A copy of a folder, to work in while the body runs; raises UserError where there is no room for it."""
+    try:
+        with TemporaryDirectory() as temporary:
+            yield shutil.copytree(folder, Path(temporary) / folder.name, symlinks=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot work in a copy of {folder}: {reason(error).rstrip(': ')}",
+            "df -h; TMPDIR=FOLDER before the command has it work elsewhere",
+        ) from error
+
+
 def _repeat(pin: Pin, target: str, copy: Path) -> Iterator[str]:
     """Make go.mod replace and exclude what upstream's does; it counts in the main module only.
 
-    Upstream's new ones are added and its old ones go; what is this folder's own stays.
+    What is new in upstream's is added, what is not in it any more goes; what is this folder's own stays.
     """
     ours = GoMod.read(copy / "go.mod")
     old, new = (
-        GoMod.read(modules.download(pin.go.module, version, copy)[0]) for version in (pin.module_version, target)
+        GoMod.read(modules.download(pin.go.module, version, copy, pin.folder)[0])
+        for version in (pin.module_version, target)
     )
+    gone, added, kept = replacements(ours.replaced, old.replaced, new.replaced)
     edits = [
-        *(("-dropreplace", path) for path, _ in sorted((old.replaced - new.replaced) & ours.replaced)),
-        *(("-replace", f"{path}={other}") for path, other in sorted(new.replaced - ours.replaced)),
+        *(("-dropreplace", path) for path in gone),
+        *(("-replace", f"{path}={other}") for path, other in added.items()),
         *(("-dropexclude", each) for each in sorted((old.excluded - new.excluded) & ours.excluded)),
-        *(("-exclude", each) for each in sorted(new.excluded - ours.excluded)),
+        *(("-exclude", each) for each in sorted(new.excluded - old.excluded - ours.excluded)),
     ]
     if edits:
-        modules.go("mod", "edit", *(f"{flag}={value}" for flag, value in edits), folder=copy)
+        modules.go("mod", "edit", *(f"{flag}={value}" for flag, value in edits), folder=copy, pinned=pin.folder)
         yield "as in upstream's own go.mod: " + ", ".join(f"{_EDITS[flag]} {value}" for flag, value in edits)
+    for path, other in kept.items():
+        yield f"upstream's go.mod replaces {path} by {other}; this folder's own replacement stays"
+
+
+def replacements(
+    ours: Mapping[str, str], old: Mapping[str, str], new: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[str, str], dict[str, str]]:
+    """Which of a go.mod's replacements go and which are added, as upstream's change; which of its new ones are not.
+
+    Not the ones of modules that ours replaces otherwise, whatever the version, nor those by a folder of upstream's.
+
+    Args:
+        ours: old -> new, as `GoMod.replaced`.
+        old: upstream's at our version.
+        new: upstream's at the version to come.
+    """
+    gone = tuple(sorted(key for key, other in old.items() if ours.get(key) == other != new.get(key)))
+    own = {_module_of(key) for key, other in ours.items() if old.get(key) != other}
+    fresh = {key: other for key, other in sorted(new.items()) if other not in (old.get(key), ours.get(key))}
+    wanted = {key: other for key, other in fresh.items() if "@" in other}
+    added = {key: other for key, other in wanted.items() if _module_of(key) not in own}
+    return gone, added, {key: other for key, other in wanted.items() if key not in added}
+
+
+def _module_of(replaced: str) -> str:
+    return replaced.partition("@")[0]
 
 
 def _resolve(pin: Pin, target: str, copy: Path) -> None:
     """Move the requirement and all that follows from it, then see that the program's packages are there."""
-    modules.go("get", f"{pin.go.module}@{target}", folder=copy)
-    modules.go("mod", "tidy", folder=copy)
-    modules.go("mod", "verify", folder=copy)
     tags = ("-tags", ",".join(pin.go.tags)) if pin.go.tags else ()
-    modules.go("list", "-mod=readonly", *tags, "-deps", pin.go.package, folder=copy)
+    for words in (
+        ("get", f"{pin.go.module}@{target}"),
+        ("mod", "tidy"),
+        ("mod", "verify"),
+        ("list", "-mod=readonly", *tags, "-deps", pin.go.package),
+    ):
+        modules.go(*words, folder=copy, pinned=pin.folder)
 
 
 def _move_pnpm(ui: WebUi, upstream: Path, copy: Path) -> Iterator[str]:
     """Move pnpm's pin as upstream's package.json says, where it does; and say where Node is another."""
-    said = json.loads((upstream / "package.json").read_text(encoding="utf-8")).get("packageManager", "")
+    said = _package_manager(upstream / "package.json")
     named = re.fullmatch(r"pnpm@(\d+\.\d+\.\d+)(?:\+sha512\.([0-9a-f]{128}))?", said)
     if not named:
         yield f"upstream's package.json names no pnpm: {ui.pnpm} stays; build-all says whether it does"
@@ -213,6 +253,20 @@ def _move_pnpm(ui: WebUi, upstream: Path, copy: Path) -> Iterator[str]:
     wanted = asked.read_text(encoding="utf-8").strip().removeprefix("v") if asked.exists() else ""
     if wanted and wanted.partition(".")[0] != node.partition(".")[0]:
         yield f"upstream builds its web interface with Node {wanted}, and here is {node}: see requirements.in"
+
+
+def _package_manager(file: Path) -> str:
+    """The value of upstream's key, empty where there is none; raises UserError."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"cannot read upstream's {file}: {why}",
+            f"look where its web interface is now, and write that into [web_ui] of {DESCRIPTION}; or another version",
+        ) from error
+    said = found.get("packageManager") if isinstance(found, dict) else None
+    return said if isinstance(said, str) else ""
 
 
 def _integrity(version: str, hexadecimal: str | None) -> str:
@@ -239,19 +293,21 @@ def _set(text: str, key: str, before: str, after: str, file: Path) -> str:
 
 
 def _package(image: Image, package: Debian, wanted: str | None) -> Bump:
-    upstream, debians = debian.version(image, package)
-    if wanted and wanted.removeprefix("v") not in (upstream, debians):
+    now = replace(package, version=debian.newest(image, package))
+    if wanted and wanted.removeprefix("v") not in (now.upstream, now.version):
         raise UserError(
-            f"Debian's {package.suite} has {package.package} {debians}, and no {wanted}",
+            f"Debian's {package.suite} has {package.package} {now.version}, and no {wanted}",
             f"python -m image bump {image.name}, or another suite in {image.folder / DESCRIPTION}",
         )
-    with TemporaryDirectory() as temporary:
-        copy = Path(temporary) / DESCRIPTION
-        text = (image.folder / DESCRIPTION).read_text(encoding="utf-8")
-        copy.write_text(_set(text, "version", package.version, upstream, image.folder / DESCRIPTION), encoding="utf-8")
-        changed = _take_over(copy.parent, image.folder)
-    following = f"python -m image --context NAME build-all {image.name}, then deploy"
-    return Bump(image.name, image.folder, package.version, upstream, changed=changed, next=following)
+    with _copied(image.folder) as copy:
+        file = copy / DESCRIPTION
+        text = file.read_text(encoding="utf-8")
+        file.write_text(
+            _set(text, "version", package.version, now.version, image.folder / DESCRIPTION), encoding="utf-8"
+        )
+        changed = _take_over(copy, image.folder)
+    following = f"git diff {_shown(image.folder)}; python -m image --context NAME build-all {image.name}, then deploy"
+    return Bump(image.name, image.folder, package.version, now.version, changed=changed, next=following)
 
 
 def _take_over(copy: Path, folder: Path) -> bool:

@@ -2,14 +2,21 @@
 
 A shell completes by the first word, and that is `python` here. So the script takes over python's completion,
 looks whether an `-m image` follows, and gives everything else back to whoever had it before.
+
+What `-m image` is, the folder decides that the shell is in. So the script knows the clone that it was made by, and
+the Python: elsewhere the Tab key would run whatever lies there under the name `image`.
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Final
 
 import click
 from click.shell_completion import BashComplete, ShellComplete, ZshComplete
+
+from image.plan import ROOT
 
 VARIABLE: Final = "_IMAGE_COMPLETE"
 """What click looks for in the environment: the shell asks for the words that may follow."""
@@ -17,7 +24,7 @@ VARIABLE: Final = "_IMAGE_COMPLETE"
 _BASH: Final = """\
 # python -m image …
 %(complete_func)s() {
-    if [[ ${COMP_WORDS[1]} != -m || ${COMP_WORDS[2]} != image || $COMP_CWORD -lt 3 ]]; then
+    if [[ ${COMP_WORDS[1]} != -m || ${COMP_WORDS[2]} != image || $COMP_CWORD -lt 3 || ! . -ef %(clone)s ]]; then
         [[ -z $%(complete_func)s_before ]] || { "$%(complete_func)s_before" "$@"; return; }
         compopt -o bashdefault -o default
         return
@@ -31,7 +38,7 @@ _BASH: Final = """\
         esac
     done < <(
         env COMP_WORDS="image ${COMP_WORDS[*]:3}" COMP_CWORD=$((COMP_CWORD - 2)) %(complete_var)s=bash_complete \\
-            "${COMP_WORDS[0]}" -m image 2>/dev/null
+            %(python)s -m image 2>/dev/null
     )
 }
 # bash-completion brings its own for python only when it is asked for the first time.
@@ -45,7 +52,7 @@ complete -F %(complete_func)s python python3
 _ZSH: Final = """\
 # python -m image …
 %(complete_func)s() {
-    if [[ $words[2] != -m || $words[3] != image ]] || (( CURRENT < 4 )); then
+    if [[ $words[2] != -m || $words[3] != image || ! . -ef %(clone)s ]] || (( CURRENT < 4 )); then
         ${%(complete_func)s_before:-_default} "$@"
         return
     fi
@@ -53,7 +60,7 @@ _ZSH: Final = """\
     local -a plain with_help
     for type key described in "${(@f)$(
         env COMP_WORDS="image ${words[4,-1]}" COMP_CWORD=$((CURRENT - 3)) %(complete_var)s=zsh_complete \\
-            ${(Q)words[1]} -m image 2>/dev/null
+            %(python)s -m image 2>/dev/null
     )}"; do
         case $type in
             plain) [[ $described == _ ]] && plain+=("$key") || with_help+=("$key:$described") ;;
@@ -70,15 +77,19 @@ compdef %(complete_func)s python python3
 """
 
 
-class _Bash(BashComplete):
+class _Here(ShellComplete):
+    """A script that knows where it is; click's own would refuse an old bash, for what this one does not use."""
+
+    def source(self) -> str:
+        here = {"clone": shlex.quote(str(ROOT)), "python": shlex.quote(sys.executable)}
+        return self.source_template % {**self.source_vars(), **here}
+
+
+class _Bash(_Here, BashComplete):
     source_template = _BASH
 
-    @staticmethod
-    def _check_version() -> None:
-        """The script needs nothing that an old bash lacks."""
 
-
-class _Zsh(ZshComplete):
+class _Zsh(_Here, ZshComplete):
     source_template = _ZSH
 
 

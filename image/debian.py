@@ -7,7 +7,8 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from tempfile import TemporaryDirectory
 
 from image import cache, causes, elf, recipe
 from image.errors import UserError
-from image.plan import Debian, Image
+from image.plan import DESCRIPTION, Debian, Image
 from image.platform import Platform
-from image.run import LOGS, run
+from image.run import LOGS, ProgramError, run
 
 # What apt was told about this machine's way to the mirrors holds for another architecture's packages, too.
 _SETTINGS = re.compile(r"Acquire::(Check-Valid-Until|Check-Date|Max-FutureTime|https?::Proxy)\b.* \"[^\"]+\";")
 _SOURCE = "source.json"
+_NO_SUCH_ARCHITECTURE = "did not find any indices for architecture"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,11 @@ class Source:
 
 
 def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
-    """The program for a platform, taken from the package without installing it."""
+    """The program for a platform, taken from the package without installing it.
+
+    Raises:
+        UserError: mmdebstrap fails, or the suite has another version by now than image.toml pins.
+    """
     architecture = recipe.DEBIAN[str(platform)]
     parts = {
         "package": debian.package,
@@ -47,72 +53,113 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
     def make(folder: Path) -> None:
         # A tarball, which mmdebstrap writes as this user; a folder would be another user's where it is not root.
         tarball = folder / "tree.tar"
-        settings = folder / "apt.conf"
-        with causes.told():
-            run(
-                *("mmdebstrap", "--quiet", *_wanted(debian, settings)),
-                f"--architectures={architecture}",
-                *(debian.suite, str(tarball), *_sources(debian.suite)),
-                log=LOGS / f"debian-{image.name}-{architecture}.log",
-            )
+        _mmdebstrap(image, debian, architecture, "--quiet", target=tarball)
+        changelogs = _changelogs(tarball, debian, architecture)
+        _check(changelogs[-1].version, image, debian, architecture)
         program = folder / image.about.program
         _take_out(tarball, debian, program)
-        (folder / _SOURCE).write_text(json.dumps(asdict(_built_from(tarball, debian))), encoding="utf-8")
+        (folder / _SOURCE).write_text(json.dumps(asdict(changelogs[0])), encoding="utf-8")
         elf.check(program, platform)
-        settings.unlink(missing_ok=True)
         tarball.unlink()
 
     return cache.ensure("debian", parts, make) / image.about.program
 
 
-def version(image: Image, debian: Debian) -> tuple[str, str]:
-    """Upstream's version of the package that the suite has now, and Debian's own; nothing is installed.
+def newest(image: Image, debian: Debian) -> str:
+    """The version to pin, of all architectures, as `Debian.version` writes it; raises UserError as `version`."""
+    with ThreadPoolExecutor() as pool:
+        found = tuple(pool.map(lambda each: version(image, debian, each), recipe.DEBIAN.values()))
+    return newest_of({each for each in found if each}, debian)
+
+
+def newest_of(versions: Collection[str], debian: Debian) -> str:
+    """The last rebuild that an architecture has of the source; raises UserError where there are several sources."""
+    if len({source_and_rebuild(each)[0] for each in versions}) > 1:
+        raise UserError(
+            f"{debian.suite} is about to get another {debian.package}: {' and '.join(sorted(versions))}",
+            "the same command tomorrow, when Debian has built it for all",
+        )
+    if not versions:
+        raise UserError(f"{debian.suite} has none of {', '.join(recipe.DEBIAN.values())}", "another suite")
+    return max(versions, key=source_and_rebuild)
+
+
+def source_and_rebuild(version: str) -> tuple[str, int]:
+    """`1.37.0-6+b9` is the ninth rebuild of 1.37.0-6; source: Debian's Developer's Reference, 5.10.2.1."""
+    source, _, rebuild = version.rpartition("+b")
+    return (source, int(rebuild)) if source and rebuild.isdecimal() else (version, 0)
+
+
+def is_as_pinned(found: str, pinned: str) -> bool:
+    """Whether the pin means what an architecture has: the rebuilds of one source are not numbered alike on all."""
+    (source, rebuild), (ours, last) = source_and_rebuild(found), source_and_rebuild(pinned)
+    return source == ours and rebuild <= last
+
+
+def parse_version(said: str, package: str) -> str | None:
+    """The version of a package that apt would install, without its epoch; None where it is not named."""
+    found = re.search(rf"^Inst {re.escape(package)} \((?:\d+:)?(\S+) ", said, re.MULTILINE)
+    return found[1] if found else None
+
+
+def version(image: Image, debian: Debian, architecture: str) -> str | None:
+    """What the suite has for an architecture, None where it is not for that at all; nothing is installed.
 
     Raises:
         UserError: mmdebstrap is not installed, its mirror does not answer, or the package is not there.
     """
-    with TemporaryDirectory() as folder:
-        said = run(
-            *("mmdebstrap", "--simulate", "--verbose", *_wanted(debian, Path(folder) / "apt.conf")),
-            *(debian.suite, "/dev/null", *_sources(debian.suite)),
-            log=LOGS / f"debian-{image.name}-version.log",
-            both=True,
-        )
+    try:
+        said = _mmdebstrap(image, debian, architecture, "--simulate", "--verbose", target=Path("/dev/null"))
+    except ProgramError as error:
+        if _NO_SUCH_ARCHITECTURE in error.output:
+            return None
+        raise
     found = parse_version(said, debian.package)
     if found is None:
         raise UserError(f"what mmdebstrap says of {debian.suite} does not name {debian.package}: {said[-200:]!r}")
     return found
 
 
-def parse_version(said: str, package: str) -> tuple[str, str] | None:
-    """Upstream's version and Debian's own of a package that apt would install; None where it is not named.
+def _check(found: str, image: Image, debian: Debian, architecture: str) -> None:
+    """Whether the package is the pinned one; a suite keeps no old ones, so another needs another pin."""
+    bare = found.partition(":")[2] or found
+    if not is_as_pinned(bare, debian.version):
+        raise UserError(
+            f"{debian.suite} has {debian.package} {bare} for {architecture} now, "
+            f"and {image.folder / DESCRIPTION} pins {debian.version}",
+            f"python -m image bump {image.name}, then the same command",
+        )
 
-    Source: Debian Policy 5.6.12, [epoch:]upstream-version[-debian-revision].
-    """
-    found = re.search(rf"^Inst {re.escape(package)} \((?:\d+:)?(\S+) ", said, re.MULTILINE)
-    if not found:
-        return None
-    upstream = re.match(r"\d+(?:\.\d+)*", found[1].rpartition("-")[0] or found[1])
-    return (upstream[0], found[1]) if upstream else None
 
-
-def _wanted(debian: Debian, settings: Path) -> tuple[str, ...]:
-    """Mmdebstrap's arguments for the package alone, with this machine's way to the mirrors."""
-    lines = [line for line in _apt("apt-config", "dump") if _SETTINGS.match(line)]
-    return ("--variant=extract", f"--include={debian.package}", *apt_options(lines, settings))
+def _mmdebstrap(image: Image, debian: Debian, architecture: str, *words: str, target: Path) -> str:
+    """Unpack the package alone, by this machine's way to the mirrors; returns all that it said."""
+    settings = [line for line in _apt("apt-config", "dump") if _SETTINGS.match(line)]
+    with TemporaryDirectory() as folder, causes.told():
+        return run(
+            *("mmdebstrap", *words, "--variant=extract", f"--include={debian.package}"),
+            *(f"--architectures={architecture}", *apt_options(settings, Path(folder) / "apt.conf")),
+            *(debian.suite, str(target), *closed(_sources(debian.suite), Path(folder) / "sources.list")),
+            log=LOGS / f"debian-{image.name}-{architecture}.log",
+            both=True,
+        )
 
 
 def apt_options(settings: Sequence[str], file: Path) -> tuple[str, ...]:
-    """Mmdebstrap's arguments for lines of apt's configuration.
+    """Mmdebstrap's arguments for lines of apt's configuration; `file` as for `closed`."""
+    return tuple(f"--aptopt={argument}" for argument in closed(settings, file))
 
-    A proxy's address may hold a password, and everyone can read arguments: then the lines go through
-    `file`, closed to others; the caller removes it.
+
+def closed(lines: Sequence[str], file: Path) -> tuple[str, ...]:
+    """Lines as arguments of mmdebstrap, which takes a file with them as well.
+
+    A proxy's or a mirror's address may hold a password, and everyone can read arguments: then the lines go
+    into `file`, which is closed to others; the caller removes it.
     """
-    if not any("@" in line for line in settings):
-        return tuple(f"--aptopt={line}" for line in settings)
+    if not any("@" in line for line in lines):
+        return tuple(lines)
     file.touch(mode=0o600)
-    file.write_text("".join(f"{line}\n" for line in settings), encoding="utf-8")
-    return (f"--aptopt={file}",)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return (str(file),)
 
 
 def source(image: Image, debian: Debian, platform: Platform) -> Source:
@@ -127,15 +174,19 @@ def parse_changelog(first_line: str) -> Source | None:
     return Source(found[1], found[2]) if found else None
 
 
-def _built_from(tarball: Path, debian: Debian) -> Source:
-    """The changelog of a package, which is the source package's."""
-    name = f"./usr/share/doc/{debian.package}/changelog.Debian.gz"
-    with tarfile.open(tarball) as tar, suppress(KeyError, OSError):
-        if content := tar.extractfile(name):
-            first_line = gzip.decompress(content.read()).partition(b"\n")[0]
-            if found := parse_changelog(first_line.decode(errors="replace")):
-                return found
-    raise UserError(f"Debian's package {debian.package} has no changelog that says its version")
+def _changelogs(tarball: Path, debian: Debian, architecture: str) -> tuple[Source, ...]:
+    """What a package's changelogs say: the source's first, then, where it was rebuilt, that of the architecture."""
+    found = []
+    with tarfile.open(tarball) as tar:
+        for name in ("changelog.Debian.gz", f"changelog.Debian.{architecture}.gz"):
+            with suppress(KeyError, OSError):
+                if content := tar.extractfile(f"./usr/share/doc/{debian.package}/{name}"):
+                    first_line = gzip.decompress(content.read()).partition(b"\n")[0]
+                    found.append(parse_changelog(first_line.decode(errors="replace")))
+    told = tuple(each for each in found if each)
+    if not told:
+        raise UserError(f"Debian's package {debian.package} has no changelog that says its version")
+    return told
 
 
 def _take_out(tarball: Path, debian: Debian, program: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from image import causes, recipe
+from image import causes, plan, recipe
 from image.errors import UserError
 from image.plan import ROOT, Go, Image, required
 from image.run import LOGS, run
@@ -39,10 +41,12 @@ class GoMod:
     go: str
     required: dict[str, str]
     direct: frozenset[str]
-    replaced: frozenset[tuple[str, str]]
-    """Old and new, as `go mod edit -replace` reads them; without those by a folder."""
+    replaced: dict[str, str]
+    """Old -> new, as `go mod edit -replace` reads them; a new one without a version is a folder."""
     excluded: frozenset[str]
     """As PATH@VERSION."""
+    tools: tuple[str, ...]
+    """Packages."""
 
     @classmethod
     def read(cls, file: Path) -> GoMod:
@@ -53,10 +57,9 @@ class GoMod:
             found.get("Go", ""),
             {each["Path"]: each["Version"] for each in wanted},
             frozenset(each["Path"] for each in wanted if not each.get("Indirect")),
-            frozenset(
-                (_at(each["Old"]), _at(each["New"])) for each in found.get("Replace") or [] if "Version" in each["New"]
-            ),
+            {_at(each["Old"]): _at(each["New"]) for each in found.get("Replace") or []},
             frozenset(_at(each) for each in found.get("Exclude") or []),
+            tuple(each["Path"] for each in found.get("Tool") or []),
         )
 
 
@@ -68,13 +71,30 @@ def pin(image: Image, go: Go) -> Pin:
 def tools(folder: Path = TOOLS) -> tuple[Pin, ...]:
     """The programs that go.mod of `folder`, if it has one, calls tools; raises UserError."""
     file = folder / "go.mod"
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    pins = []
-    for package in re.findall(r"^tool (\S+)", text, re.MULTILINE):
-        known = re.findall(r"^\s*(?:require )?(\S+) v\d", text, re.MULTILINE)
-        module = max((each for each in known if f"{package}/".startswith(f"{each}/")), key=len, default=package)
-        pins.append(Pin(package.rpartition("/")[2], folder, Go(module, package), required(folder, module)))
-    return tuple(pins)
+    found = GoMod.read(file) if file.exists() else None
+    return tuple(_tool(package, found, folder) for package in found.tools) if found else ()
+
+
+def _tool(package: str, found: GoMod, folder: Path) -> Pin:
+    """The pin of a tool's module: of those that are required the one with the longest matching path, as for Go."""
+    module = max((each for each in found.required if f"{package}/".startswith(f"{each}/")), key=len, default="")
+    if not module:
+        raise UserError(f"{folder / 'go.mod'} requires no module of its tool {package}", f"go get -tool {package}")
+    return Pin(package.rpartition("/")[2], folder, Go(module, package), found.required[module])
+
+
+def named(names: Collection[str] = (), root: Path = ROOT) -> tuple[tuple[Image, ...], tuple[Pin, ...]]:
+    """The images and the tools of a clone, or those named; raises UserError with the nearest name."""
+    images, pins = plan.read(root=root), tools(root / TOOLS.name)
+    known = [*(image.name for image in images), *(pin.name for pin in pins)]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise UserError(f"there is no image or tool {name!r}", " of ".join([*near, ", ".join(known)]))
+    return (
+        tuple(image for image in images if not names or image.name in names),
+        tuple(pin for pin in pins if not names or pin.name in names),
+    )
 
 
 def releases(pin: Pin) -> dict[str, str]:
@@ -93,17 +113,24 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
-def download(module: str, version: str, folder: Path) -> tuple[Path, Path]:
+def download(module: str, version: str, folder: Path, pinned: Path) -> tuple[Path, Path]:
     """A module's go.mod and the folder of its source, as Go verified and keeps them; raises UserError."""
-    found = json.loads(go("mod", "download", "-json", f"{module}@{version}", folder=folder))
+    found = json.loads(go("mod", "download", "-json", f"{module}@{version}", folder=folder, pinned=pinned))
     if "Dir" not in found:
         raise UserError(f"go mod download {module}@{version}: {found.get('Error', found)}")
     return Path(found["GoMod"]), Path(found["Dir"])
 
 
-def go(*words: str, folder: Path) -> str:
-    """What the go command says in a folder; raises UserError with the cause, where one is known."""
-    with causes.told(folder):
+def go(*words: str, folder: Path, pinned: Path | None = None) -> str:
+    """What the go command says in a folder.
+
+    Args:
+        pinned: the folder that a person knows, where `folder` is a copy of it.
+
+    Raises:
+        UserError: it failed; with the cause, where one is known.
+    """
+    with causes.told(pinned or folder):
         return run("go", *words, cwd=folder, env=recipe.GO_ENVIRONMENT, log=LOGS / f"go-{folder.name}-{words[0]}.log")
 
 

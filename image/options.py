@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from image import plan
+from image import modules, plan
 from image.platform import PLATFORMS
 from pki import context
 
@@ -37,9 +37,30 @@ def _complete_images(ctx: click.Context, param: click.Parameter, incomplete: str
     return [image.name for image in plan.read() if image.name.startswith(incomplete)]
 
 
+def _complete_pins(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    images, tools = modules.named()
+    names = (*(image.name for image in images), *(tool.name for tool in tools))
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def images() -> Callable[[F], F]:
     """`[IMAGE]...`, any number of names; the shell completes them."""
     return click.argument("names", nargs=-1, metavar="[IMAGE]...", shell_complete=_complete_images)
+
+
+def image() -> Callable[[F], F]:
+    """`IMAGE`, one name."""
+    return click.argument("name", metavar="IMAGE", shell_complete=_complete_images)
+
+
+def pins() -> Callable[[F], F]:
+    """`[NAME]...`, any number of images and tools."""
+    return click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=_complete_pins)
+
+
+def pin() -> Callable[[F], F]:
+    """`NAME`, one image or tool."""
+    return click.argument("name", metavar="NAME", shell_complete=_complete_pins)
 
 
 def jobs() -> Callable[[F], F]:

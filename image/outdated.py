@@ -11,6 +11,9 @@ from image.errors import UserError
 from image.modules import Pin
 from image.plan import Debian, Image
 
+# Each architecture's index is ten megabytes. All Pis but the oldest are of this one.
+_ASKED = "arm64"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -37,6 +40,12 @@ def of_releases(pin: Pin, releases: Iterable[str], note: str = "") -> Standing:
     """A pin beside upstream's versions, whatever their order."""
     newer = (each for each in releases if modules.numbers(each) > modules.numbers(pin.version))
     return Standing(pin.name, pin.go.module, pin.version, tuple(sorted(newer, key=modules.numbers)), note)
+
+
+def of_suite(name: str, package: Debian, has: str) -> Standing:
+    """A pin beside the version that its suite has; it has one, so what the pin does not mean is to be moved to."""
+    newer = () if debian.is_as_pinned(has, package.version) else (has,)
+    return Standing(name, _origin(package), package.version, newer, f"Debian {package.suite}")
 
 
 def lines(standings: Iterable[Standing]) -> list[str]:
@@ -76,13 +85,17 @@ def _pin(pin: Pin, note: str = "") -> Standing:
 
 
 def _package(image: Image, package: Debian) -> Standing:
-    source = f"Debian {package.suite}: {package.package}"
     try:
-        upstream, debians = debian.version(image, package)
+        has = debian.version(image, package, _ASKED)
+        if has is None:
+            raise UserError(f"{package.suite} is not made for {_ASKED}")
+        return of_suite(image.name, package, has)
     except UserError as error:
-        return Standing(image.name, source, image.version, (), _first(error), known=False)
-    newer = (upstream,) if modules.numbers(upstream) > modules.numbers(image.version) else ()
-    return Standing(image.name, source, image.version, newer, f"{package.suite} has {debians}")
+        return Standing(image.name, _origin(package), package.version, (), _first(error), known=False)
+
+
+def _origin(package: Debian) -> str:
+    return f"Debian {package.suite}: {package.package}"
 
 
 def _first(error: UserError) -> str:

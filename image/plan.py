@@ -65,7 +65,13 @@ class Debian:
     suite: str
     file: str
     version: str
-    """Upstream's version. Not Debian's: a suite keeps the one, and fixes of security change the other."""
+    """Debian's own, without its epoch: fixes of security change it, and rebuilds with a fixed library (`+b9`)."""
+
+    @property
+    def upstream(self) -> str:
+        """Upstream's version; empty where there is none. Source: Debian Policy 5.6.12."""
+        found = re.match(r"\d+(?:\.\d+)*", self.version.rpartition("-")[0] or self.version)
+        return found[0] if found else ""
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,7 @@ class Image:
     """Upstream's name of the source: the module's version in go.mod, which is a tag of upstream's repository.
 
     Not the commit: the pins are the same on every machine, and only some module proxies tell it. Of a Debian
-    package upstream's version: Debian's own changes with each fix of security, and is in the SBOM. Of the folder's
-    own module its version with a v, as a module's.
+    package Debian's own version. Of the folder's own module its version with a v, as a module's.
     """
     toolchain: str = field(default_factory=go_version)
     """The version of Go that compiles it."""
@@ -199,7 +204,8 @@ def read_image(folder: Path) -> Image:
     _check_words(about, file)
     version, revision = _pinned(about, folder)
     if not _VERSION.fullmatch(version):
-        raise UserError(f"{file}: version {version!r} is not one", "e.g. 1.12.1")
+        said = about.debian.version if about.debian else version
+        raise UserError(f"{file}: version {said!r} is not one", "e.g. 1.12.1")
     return Image(folder.resolve(), about, version, revision)
 
 
@@ -240,8 +246,7 @@ def _pinned(about: Description, folder: Path) -> tuple[str, str]:
     """Upstream's version, and its name of the source; raises UserError where they stand in the wrong place."""
     go = about.go
     if not go:
-        version = about.debian.version if about.debian else ""
-        return version, version
+        return (about.debian.upstream, about.debian.version) if about.debian else ("", "")
     file, own = folder / DESCRIPTION, _is_own(go.module, folder)
     if go.own and not own:
         raise UserError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from docker import DockerClient
 from docker.errors import ImageNotFound
 
-from image.debian import apt_options
+from image.debian import apt_options, closed
 from image.errors import UserError
 from image.run import run
 from lab import files
@@ -142,7 +142,7 @@ def _build(client: DockerClient, recipe: Recipe, work: Path) -> None:
 
 
 def _bootstrap(recipe: Recipe, tarball: Path) -> None:
-    settings = tarball.with_suffix(".apt.conf")
+    settings, sources = tarball.with_suffix(".apt.conf"), tarball.with_suffix(".list")
     try:
         run(
             "mmdebstrap",
@@ -157,12 +157,13 @@ def _bootstrap(recipe: Recipe, tarball: Path) -> None:
             f"--customize-hook={recipe.setup}",
             recipe.suite,
             tarball,
-            *recipe.sources,
+            *closed(recipe.sources, sources),
             # as root the tree is built beside the tarball, where a killed run's remains are found again
             env={"TMPDIR": str(tarball.parent)} if os.geteuid() == 0 else None,
         )
     finally:
         settings.unlink(missing_ok=True)
+        sources.unlink(missing_ok=True)
 
 
 def _remove_leftovers(work: Path) -> None:

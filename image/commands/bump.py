@@ -11,7 +11,7 @@ from image import bump, options
 
 
 @click.command()
-@click.argument("name")
+@options.pin()
 @click.argument("version", required=False)
 @options.as_json("what changed")
 def command(name: str, version: str | None, as_json: bool) -> None:

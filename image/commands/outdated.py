@@ -6,11 +6,11 @@ import json
 
 import click
 
-from image import modules, options, outdated, plan
+from image import modules, options, outdated
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE]...")
+@options.pins()
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there is something newer.")
 @options.as_json("what was found")
 @click.pass_context
@@ -19,13 +19,14 @@ def command(ctx: click.Context, names: tuple[str, ...], exit_code: bool, as_json
 
     \b
     python -m image outdated                          all images, and the tools that build them
-    python -m image outdated prometheus               one
+    python -m image outdated prometheus buildx        one image, one tool
     python -m image outdated --exit-code >/dev/null   for a script: 1 where there is something newer
     python -m image bump prometheus                   move a pin
 
+    Of a program of Debian's every version counts that the suite has for it: fixes of security are such.
     Pre-releases and retracted versions do not count, nor does a new major version, which Go takes for another
     module. Exit code 1 also where upstream could not be asked.
     """
-    found = outdated.outdated(plan.read(names), () if names else modules.tools())
+    found = outdated.outdated(*modules.named(names))
     click.echo(json.dumps(outdated.values(found), indent=2) if as_json else "\n".join(outdated.lines(found)))
     ctx.exit(outdated.code(found, exit_code))

@@ -8,7 +8,7 @@ from image import build, cluster, options, plan
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE")
+@options.image()
 @click.pass_obj
 def command(chosen: options.Chosen, name: str) -> None:
     """Print what an image is made of, as a CycloneDX document.

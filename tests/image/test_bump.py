@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image import bump, debian, modules, outdated, plan
+from image import bump, modules, outdated, plan
 from image.errors import UserError
 from image.modules import GoMod, Pin
 from image.plan import ROOT, Go
@@ -123,7 +125,7 @@ def test_a_bump_moves_the_pin_and_what_follows_from_it(clone: Path) -> None:
 def test_upstreams_replacements_and_exclusions_are_repeated_and_our_own_stay(clone: Path) -> None:
     bump.bump("hello", "3.2.0", clone)
     found = GoMod.read(clone / "Hello" / "go.mod")
-    assert found.replaced == {("example.org/own", "example.org/ours@v1.0.0")}
+    assert found.replaced == {"example.org/own": "example.org/ours@v1.0.0"}
     assert found.excluded == {"example.org/library@v1.0.5"}
 
 
@@ -220,29 +222,120 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 VERSIONS = st.lists(st.integers(0, 99), min_size=1, max_size=4).map(lambda numbers: ".".join(map(str, numbers)))
 
 
+@pytest.mark.parametrize(("versions", "wanted", "near"), [
+    (["1.9.0", "1.12.1", "1.10.0"], "1.11.0", ["1.9.0", "1.10.0", "1.12.1"]),
+    (["1.0", "2.0", "3.0", "4.0", "5.0", "10.0"], "9.0", ["3.0", "4.0", "5.0", "10.0"]),
+    (["1.0", "2.0", "3.0", "4.0", "5.0", "10.0"], "0.1", ["1.0", "2.0", "3.0", "4.0"]),
+    (["1.0", "2.0", "3.0", "4.0", "5.0", "10.0"], "newest", ["3.0", "4.0", "5.0", "10.0"]),
+])  # fmt: skip
+def test_the_nearest_versions_stand_around_the_wanted_one(versions: list[str], wanted: str, near: list[str]) -> None:
+    assert bump.nearest(versions, wanted) == near
+
+
 @given(st.lists(VERSIONS, min_size=1, unique=True), st.text() | VERSIONS)
-def test_the_nearest_versions_exist_and_are_in_order(versions: list[str], wanted: str) -> None:
+def test_the_nearest_versions_exist(versions: list[str], wanted: str) -> None:
     near = bump.nearest(versions, wanted)
     assert set(near) <= set(versions)
     assert len(near) == min(4, len(versions))
-    assert near == sorted(near, key=modules.numbers)
 
 
-@given(st.lists(VERSIONS), VERSIONS)
-def test_newer_is_what_has_greater_numbers(versions: list[str], pinned: str) -> None:
-    newer = outdated.of_releases(Pin("hello", ROOT, Go("m", "."), f"v{pinned}"), versions).newer
-    assert all(modules.numbers(each) > modules.numbers(pinned) for each in newer)
-    assert len(newer) == sum(modules.numbers(each) > modules.numbers(pinned) for each in versions)
+NUMBERS = st.lists(st.integers(0, 99), min_size=3, max_size=3)
 
 
-@pytest.mark.parametrize(("said", "found"), [
-    ("Inst busybox-static (1:1.37.0-6+b9 Debian:13.8/stable [amd64])", ("1.37.0", "1.37.0-6+b9")),
-    ("I: x\nInst hello (2.10-3 Debian:12/oldstable [armhf])\nConf hello", None),
-    ("Inst busybox-static (1:1.37.0-6+deb13u1 Debian:13/stable [arm64])", ("1.37.0", "1.37.0-6+deb13u1")),
-    ("", None),
+@given(st.lists(NUMBERS), NUMBERS)
+def test_newer_is_what_has_greater_numbers_oldest_first(versions: list[list[int]], pinned: list[int]) -> None:
+    def written(numbers: list[int]) -> str:
+        return ".".join(map(str, numbers))
+
+    pin = Pin("hello", ROOT, Go("m", "."), f"v{written(pinned)}")
+    newer = outdated.of_releases(pin, map(written, versions)).newer
+    assert list(newer) == [written(each) for each in sorted(versions) if each > pinned]
+
+
+OURS, THEIRS = "example.org/ours@v1.0.0", "example.org/theirs@v1.0.0"
+
+
+@pytest.mark.parametrize(("ours", "old", "new", "gone", "added", "kept"), [
+    ({"x": OURS}, {"x": THEIRS}, {"x": THEIRS}, (), {}, {}),  # ours instead of upstream's, which stays as it was
+    ({}, {"x": THEIRS}, {"x": THEIRS}, (), {}, {}),  # taken out by hand
+    ({"x": OURS}, {}, {"x": THEIRS}, (), {}, {"x": THEIRS}),
+    ({"x": "./x"}, {}, {"x@v1.2.0": THEIRS}, (), {}, {"x@v1.2.0": THEIRS}),
+    ({"x": THEIRS}, {"x": THEIRS}, {"x": OURS}, ("x",), {"x": OURS}, {}),
+    ({"x": THEIRS}, {"x": THEIRS}, {}, ("x",), {}, {}),
+    ({"x": OURS}, {"x": THEIRS}, {}, (), {}, {}),
+    ({}, {}, {"x": THEIRS, "y": "../y"}, (), {"x": THEIRS}, {}),  # a folder that only upstream has
+    ({"x": THEIRS}, {}, {"x": THEIRS}, (), {}, {}),
 ])  # fmt: skip
-def test_debians_version_is_read_from_what_apt_would_install(said: str, found: tuple[str, str] | None) -> None:
-    assert debian.parse_version(said, "busybox-static") == found
+def test_upstreams_replacements_never_go_over_our_own(
+    ours: dict[str, str],
+    old: dict[str, str],
+    new: dict[str, str],
+    gone: tuple[str, ...],
+    added: dict[str, str],
+    kept: dict[str, str],
+) -> None:
+    assert bump.replacements(ours, old, new) == (gone, added, kept)
+
+
+def test_a_replacement_of_our_own_stays_and_is_told(clone: Path, tmp_path: Path) -> None:
+    publish(
+        tmp_path / "proxy",
+        "example.org/hello",
+        "v0.312.0",
+        {"main.go": PROGRAM, "ui/package.json": "{}"},
+        "require example.org/library v1.2.0\n\nreplace example.org/own => example.org/theirs v1.0.0\n",
+    )
+    moved = bump.bump("hello", "3.12.0", clone)
+    assert GoMod.read(clone / "Hello" / "go.mod").replaced == {"example.org/own": "example.org/ours@v1.0.0"}
+    assert any("example.org/own by example.org/theirs@v1.0.0" in note for note in moved.notes)
+
+
+def test_a_release_without_the_web_interface_is_told(clone: Path, tmp_path: Path) -> None:
+    publish(tmp_path / "proxy", "example.org/hello", "v0.312.0", {"main.go": PROGRAM}, _NEEDS_THE_LIBRARY)
+    before = contents(clone / "Hello")
+    with pytest.raises(UserError, match=r"ui/package\.json: No such file or directory\n  Try: .*\[web_ui\]"):
+        bump.bump("hello", "3.12.0", clone)
+    assert contents(clone / "Hello") == before
+
+
+_NEEDS_THE_LIBRARY = "require example.org/library v1.2.0\n"
+
+
+def test_no_room_for_the_copy_is_told(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "is-not-there"))
+    with pytest.raises(UserError, match=r"in a copy of .*Hello: .*No such file.*\n  Try: df -h; TMPDIR="):
+        bump.bump("hello", "3.2.0", clone)
+
+
+def test_advice_names_the_persons_folder_and_not_the_copy(clone: Path) -> None:
+    go_sum = clone / "Hello" / "go.sum"
+    go_sum.write_text(re.sub(r"(?m)^(example.org/library v1.0.0 h1:).{8}", r"\1AAAAAAAA", go_sum.read_text()))
+    with pytest.raises(UserError) as raised:
+        bump.bump("hello", "3.1.0", clone)
+    assert f"git checkout {go_sum};" in raised.value.message
+
+
+@pytest.mark.parametrize("written", ["tool example.org/hello", "tool (\n\texample.org/hello // why\n)"])
+def test_tools_are_found_however_go_mod_writes_them(written: str, tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text(
+        f"module tools\n\ngo 1.25\n\n{written}\n\nrequire (\n\texample.org/hello v0.301.0\n)\n"
+    )
+    (pin,) = modules.tools(tmp_path)
+    assert (pin.name, pin.go.module, pin.module_version) == ("hello", "example.org/hello", "v0.301.0")
+
+
+def test_a_tool_that_go_mod_does_not_require_is_told(tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("module tools\n\ntool example.org/hello\n")
+    with pytest.raises(UserError, match=r"example\.org/hello\n  Try: go get -tool example\.org/hello"):
+        modules.tools(tmp_path)
+
+
+def test_a_tool_is_named_like_an_image() -> None:
+    images, tools = modules.named(("buildx", "busybox"))
+    assert [image.name for image in images] == ["busybox"]
+    assert [tool.name for tool in tools] == ["buildx"]
+    with pytest.raises(UserError, match=r"no image or tool 'buildz'\n  Try: buildx of busybox, .*registry, buildx"):
+        modules.named(("buildz",))
 
 
 def test_for_a_program_of_ones_own_nobody_upstream_is_asked(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,17 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from image.cli import SECTIONS, main, sections
 from tests.commands import ROOT, Done, command
@@ -23,6 +26,7 @@ PROGRAM = "python -m image"
 CONTEXT = click.Context(main, info_name=PROGRAM)
 NAMES = main.list_commands(CONTEXT)
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+PAGE = PAGES[ROOT / "docs" / "image.md"]
 
 
 def image(*argv: str | Path, **env: str) -> Done:
@@ -54,7 +58,14 @@ def test_help_teaches_by_example(name: str) -> None:
     said = image(name, "--help").ok()
     examples = [line for line in said.splitlines() if re.search(rf"{PROGRAM}.* {re.escape(name)}\b", line)]
     assert [line for line in examples if not line.startswith("Usage:")], said
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in NAMES)], ids=" ".join)
+def test_examples_in_a_help_text_keep_their_lines(words: tuple[str, ...]) -> None:
+    said = CliRunner().invoke(main, [*words, "--help"]).output
     assert "\\b" not in said
+    for line in said.splitlines():
+        assert line.removeprefix("Usage: ").count(PROGRAM) <= 1, line
 
 
 def test_help_lists_each_command_once_and_whole() -> None:
@@ -77,22 +88,50 @@ def test_help_tells_the_exit_codes() -> None:
     assert re.findall(r"^ +(\d+) +\w", said.partition("Exit codes:")[2], re.MULTILINE) == ["0", "1", "2", "130"]
 
 
+def options(name: str) -> set[str]:
+    """The options of a command, both sides of a switch."""
+    params = (param for param in found(name).params if isinstance(param, click.Option))
+    return {text for param in params for text in (*param.opts, *param.secondary_opts)}
+
+
+def said_of(name: str, page: str) -> list[str]:
+    """What a page says of a command: command lines and rows and paragraphs with its name as code."""
+    parts = [part for block in re.split(r"\n\n+", page) for part in _lines_apart(block)]
+    called = rf"python -m image (--context \S+ )?{re.escape(name)}(?![\w-])"
+    return [part for part in parts if f"`{name}`" in part or re.search(called, part)]
+
+
+def _lines_apart(block: str) -> list[str]:
+    """The lines of a table or of code; a paragraph as it is."""
+    return block.splitlines() if block.startswith(("|", "```")) else [block]
+
+
+def is_documented(name: str, option: str, page: str) -> bool:
+    """Where other commands have the option, too, it has to be said of this one; else its section will do."""
+    sections = [section for section in page.split("\n## ") if re.search(rf"python -m image .*\b{name}\b", section)]
+    alone = not any(option in options(other) for other in NAMES if other != name)
+    places = [*said_of(name, page), *(sections if alone else ())]
+    return any(re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", place) for place in places)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_every_command_and_each_of_its_options_is_documented(name: str) -> None:
-    pages = "\n".join(PAGES.values())
-    assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", pages), f"{name} is in no page"
-    for option in (text for param in found(name).params if isinstance(param, click.Option) for text in param.opts):
-        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", pages), f"{name} {option} is in no page"
+def test_each_option_of_a_command_is_documented_for_that_command(name: str) -> None:
+    assert {option for option in options(name) if not is_documented(name, option, PAGE)} == set()
+
+
+def test_an_option_that_is_documented_for_another_command_is_not_taken_for_this_ones() -> None:
+    page = "| `list` | it lists; `--json` |\n\nSome `rm` text.\n\n`python -m image list --json`"
+    assert is_documented("list", "--json", page)
+    assert not is_documented("verify", "--json", page)
 
 
 def test_every_option_of_all_commands_is_documented() -> None:
-    page = PAGES[ROOT / "docs" / "image.md"]
     for option in (text for param in main.params for text in param.opts):
-        assert f"`{option}" in page
+        assert f"`{option}" in PAGE
 
 
 def test_the_page_of_commands_has_a_row_for_each() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)[^`]*` \|", PAGES[ROOT / "docs" / "image.md"], re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z-]+)[^`]*` \|", PAGE, re.MULTILINE)
     assert set(rows) >= set(NAMES)
 
 
@@ -188,6 +227,7 @@ def test_verbose_shows_each_program_so_that_a_shell_runs_it(tmp_path: Path) -> N
 
 _STARTS_A_PROGRAM = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from image.cli import main
 from image.run import run
@@ -247,8 +287,8 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback() -> None:
 # Completion
 
 
-def completed(line: str, before: str = "") -> list[str]:
-    """What bash would offer after `line`, having read our script; asked as readline asks it."""
+def completed(line: str, before: str = "", folder: Path = ROOT) -> list[str]:
+    """What bash would offer after `line`, having read our script; asked as readline asks it, in a folder."""
     script = f"""
 {before}
 source <({shlex.quote(sys.executable)} -m image completion bash)
@@ -256,7 +296,7 @@ COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}
 read -ra COMP_WORDS <<<"$COMP_LINE"
 [[ $COMP_LINE != *' ' ]] || COMP_WORDS+=('')
 COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-COMP_WORDS[0]={shlex.quote(sys.executable)}
+cd {shlex.quote(str(folder))}
 compopt() {{ :; }}
 _image_completion python "${{COMP_WORDS[COMP_CWORD]}}"
 printf '%s\n' "${{COMPREPLY[@]}}"
@@ -272,6 +312,9 @@ printf '%s\n' "${{COMPREPLY[@]}}"
         ("python -m image build-all node", ["node_exporter"]),
         ("python -m image build-all --platform linux/arm/", ["linux/arm/v6", "linux/arm/v7"]),
         ("python -m image completion ", ["bash", "zsh"]),
+        ("python -m image outdated bui", ["buildx"]),
+        ("python -m image bump b", ["busybox", "buildx"]),
+        ("python -m image sbom reg", ["registry"]),
         ("python -m other dep", []),
     ],
 )
@@ -295,17 +338,64 @@ def test_what_completed_python_before_still_does() -> None:
     assert completed("python -m image ren", before) == ["render"]
 
 
-def test_tab_completes_in_an_interactive_bash() -> None:
-    """A real terminal, a real readline: the Tab key."""
-    setup = f"source <({shlex.quote(sys.executable)} -m image completion bash)"
+def completed_by_zsh(line: str, folder: Path = ROOT) -> list[str]:
+    """The words, and what is said of them, that our function hands to zsh's completion."""
+    script = f"""
+compdef() {{ }}
+source <({shlex.quote(sys.executable)} -m image completion zsh)
+cd {shlex.quote(str(folder))}
+words=("${{(@s. .)1}}") CURRENT=$#words
+_default() {{ }}
+_describe() {{ print -l -- $with_help }}
+compadd() {{ print -l -- $plain }}
+_image_completion
+"""
+    return command("zsh", "-f", "-c", script, "zsh", line).ok().splitlines()
+
+
+in_zsh = pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+
+
+@in_zsh
+@pytest.mark.parametrize(("line", "words"), [
+    ("python -m image completion ", ["bash", "zsh"]), ("python -m image bump bui", ["buildx"]), ("python -m pip ", []),
+])  # fmt: skip
+def test_zsh_completes_what_follows_the_module(line: str, words: list[str]) -> None:
+    assert completed_by_zsh(line) == words
+
+
+@pytest.mark.parametrize("ask", [completed, pytest.param(completed_by_zsh, marks=in_zsh)])
+def test_the_tab_key_runs_nothing_that_lies_in_another_folder(ask: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Where `-m image` is another's program."""
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "__main__.py").write_text("open('it-ran', 'w')")
+    assert ask("python -m image ", folder=tmp_path) == []
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_a_link_to_the_clone_is_the_clone(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(ROOT)
+    assert completed("python -m image ren", folder=tmp_path / "link") == ["render"]
+
+
+_WITHOUT_SETTINGS = {"bash": ("bash", "--noprofile", "--norc", "-i"), "zsh": ("zsh", "-f", "-i")}
+
+
+@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=in_zsh)])
+def test_tab_completes_in_an_interactive_shell(shell: str) -> None:
+    """A real terminal, a real line editor: the Tab key."""
+    # zsh: whoever owns its files, it must not ask
+    compinit = "autoload -Uz compinit && compinit -u -D; " if shell == "zsh" else ""
+    setup = f"{compinit}source <({shlex.quote(sys.executable)} -m image completion {shell})"
     ours, theirs = pty.openpty()
-    argv = ("bash", "--noprofile", "--norc", "-i")
-    with subprocess.Popen(argv, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as bash:
+    with subprocess.Popen(
+        _WITHOUT_SETTINGS[shell], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as it:
         os.close(theirs)
         os.write(ours, f"{setup}; PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH\n".encode())
         os.write(ours, b"python -m image ren\t --help\nexit\n")
         said = b"".join(iter(lambda: _read(ours), b""))
-        bash.wait(60)
+        it.wait(60)
     os.close(ours)
     assert b"Usage: python -m image render" in said
 
