@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from image.errors import UserError
+from image.manifest import INDEX, MANIFEST
 from image.platform import Platform
-from image.registry import INDEX, Registry
+from image.registry import Registry
 
 NAME: Final = "empty"
-_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 
 
@@ -27,9 +27,9 @@ def push(registry: Registry, platforms: Iterable[Platform]) -> None:
         config = _text({**_described(platform), "config": {}, "rootfs": {"type": "layers", "diff_ids": []}})
         _blob(registry, config)
         about = {"mediaType": _CONFIG, "digest": _digest(config), "size": len(config)}
-        manifest = _text({"schemaVersion": 2, "mediaType": _MANIFEST, "config": about, "layers": []})
-        _manifest(registry, _digest(manifest), _MANIFEST, manifest)
-        entry = {"mediaType": _MANIFEST, "digest": _digest(manifest), "size": len(manifest)}
+        manifest = _text({"schemaVersion": 2, "mediaType": MANIFEST, "config": about, "layers": []})
+        _manifest(registry, _digest(manifest), MANIFEST, manifest)
+        entry = {"mediaType": MANIFEST, "digest": _digest(manifest), "size": len(manifest)}
         entries.append({**entry, "platform": _described(platform)})
     index = _text({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
     _manifest(registry, "latest", INDEX, index)

@@ -68,7 +68,7 @@ def build_all(cluster: Cluster, plan: Plan, jobs: int) -> Outcome:
         return Outcome(todo.there, nothing_to_do=True)
     cache.sweep()
     if todo.start_registry:
-        with shown(_TO_START) as told:
+        with shown(_TO_START) as told, alone(cluster, told):
             start_registry(cluster, plan, todo.start_registry, jobs, told)
         todo = status(cluster, plan)
     if not todo.missing:
@@ -125,7 +125,7 @@ def is_there(found: Published | None, image: Image, plan: Plan) -> bool:
 def start_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progress: Progress) -> None:
     """Start the registry from its own image, made for its node's platform alone; raises UserError.
 
-    What else is to be done can be asked only when it runs.
+    What else is to be done can be asked only when it runs. Who calls this is `alone`.
     """
     from image import bootstrap  # with it comes Docker's library; not paid for where there is nothing to do
 
@@ -135,10 +135,13 @@ def start_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progre
 
 
 def make_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progress: Progress) -> None:
-    """Make the registry's image in its node's engine, for that platform alone; raises UserError."""
+    """Make the registry's image in its node's engine, for that platform alone; raises UserError.
+
+    Who calls this is `alone`.
+    """
     own = replace(plan, platforms=(cluster.registry_node.platform,))
     contents = make((image,), own, {}, jobs, progress)
-    with alone(cluster, progress), step(progress, "make the registry's image"):
+    with step(progress, "make the registry's image"):
         bake(contents, cluster)
 
 
@@ -162,7 +165,10 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
 
 @contextmanager
 def alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
-    """One of a clone's at a time for a cluster: a bake, which has its place, or what takes from the registry."""
+    """One of a clone's at a time for a cluster: what bakes, puts into the registry, takes from it or moves it.
+
+    Nobody takes it twice: the second would wait for the first.
+    """
     file = ROOT / ".build" / f"bake-{cluster.name}.lock"
     try:
         file.parent.mkdir(exist_ok=True)
@@ -173,7 +179,7 @@ def alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            with step(progress, "wait for another build of this clone"):
+            with step(progress, "wait for another command of this clone"):
                 fcntl.flock(opened, fcntl.LOCK_EX)
         yield
 

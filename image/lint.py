@@ -15,7 +15,7 @@ from typing import Any
 from image import compose_keys, outside
 from image.cluster import Node
 from image.compose_keys import ANY, Keys
-from image.platform import Platform
+from image.platform import Platform, taken
 from image.rollout import NAMESPACE_LABEL
 from image.watch import Service, eligible, meets
 from image.yaml_lines import Finding, Value, parse
@@ -165,7 +165,7 @@ def _places(name: str, service: Value, swarm: Swarm) -> Iterator[Finding]:
     if image.text not in swarm.platforms:
         return
     has = swarm.platforms[image.text]
-    lacking = [node for node in ready if not any(_runs(node.platform, platform) for platform in has)]
+    lacking = [node for node in ready if not taken(node.platform, set(map(str, has)))]
     if lacking:
         nodes = ", ".join(f"{node.name} ({node.platform})" for node in lacking)
         kinds = ", ".join(str(platform) for platform in sorted(has)) or "none that we know"
@@ -185,15 +185,6 @@ def _constraint(name: str, item: Value, nodes: Collection[Node]) -> Iterator[Fin
         yield Finding(item.line, f"{where}: no node has a {key!r}; {near[0]!r}?")
     elif not any(meets(node, item.text) for node in nodes):
         yield Finding(item.line, f"{where}: no node meets it")
-
-
-def _runs(node: Platform, program: Platform) -> bool:
-    """Whether an engine takes a program for its node: a newer arm takes what is for an older one."""
-    if program == node:
-        return True
-    if program.architecture != "arm":
-        return False
-    return node.architecture == "arm64" or (node.architecture == "arm" and program.variant <= node.variant)
 
 
 def _may_run(service: Value, nodes: Collection[Node]) -> list[Node]:

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from image.errors import UserError
+from image.platform import described
 
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-ACCEPT = ", ".join(
-    (
-        OCI_INDEX,
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-)
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+ACCEPT_INDEX = f"{INDEX}, {_LIST}"
+# All kinds: what a registry is not told to be welcome, it may convert.
+ACCEPT = f"{ACCEPT_INDEX}, {MANIFEST}, application/vnd.docker.distribution.manifest.v2+json"
+
+
+def digest_of(content: bytes) -> str:
+    """What a registry names these bytes by."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,8 @@ class Descriptor:
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Self:
         """Read one; raises KeyError, TypeError, ValueError or AttributeError where it is none."""
-        said = found.get("platform") or {}
-        words = [said.get("os"), said.get("architecture"), said.get("variant")]
-        if words[1:] == ["arm64", "v8"]:  # the same as no variant
-            words.pop()
-        platform = "/".join(str(word) for word in words if word and word != "unknown")
-        return cls(str(found["digest"]), int(found["size"]), str(found.get("mediaType", "")), platform)
+        named = described(found.get("platform") or {})
+        return cls(str(found["digest"]), int(found["size"]), str(found.get("mediaType", "")), named)
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Manifest:
     size: int
     """Of the manifest itself, in bytes."""
     media_type: str
+    """As it says itself; where it does not, for OCI lets it, the one that its form has."""
     children: tuple[Descriptor, ...] = ()
     config: Descriptor | None = None
     layers: tuple[Descriptor, ...] = ()
@@ -74,7 +74,7 @@ class Manifest:
         Raises:
             UserError: it is no manifest, or not the one of this digest.
         """
-        actual = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        actual = digest_of(body)
         if digest.startswith("sha256:") and actual != digest:
             raise UserError(f"{where} is damaged: it should be {digest} and is {actual}")
         try:
@@ -83,7 +83,7 @@ class Manifest:
             return cls(
                 digest=digest or actual,
                 size=len(body),
-                media_type=str(found.get("mediaType") or (OCI_INDEX if "manifests" in found else "")),
+                media_type=str(found.get("mediaType") or (INDEX if "manifests" in found else MANIFEST)),
                 children=tuple(map(Descriptor.of, found.get("manifests") or ())),
                 config=Descriptor.of(config) if config else None,
                 layers=tuple(map(Descriptor.of, found.get("layers") or ())),

@@ -6,7 +6,6 @@ index behind, and the next run finds most of the work done.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,26 +14,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import requests
-
-from image import mirrors, skopeo
+from image import build, mirrors, skopeo, upload
 from image.cluster import Cluster
 from image.errors import UserError
+from image.manifest import INDEX, MANIFEST, digest_of
 from image.mirrors import ALL, Mirror
-from image.platform import Platform
+from image.platform import described, taken
 from image.progress import Progress, step
 from image.reference import Reference
-from image.registry import INDEX, Registry
+from image.registry import Registry
 from image.skopeo import Access, Skopeo
+from image.verified import verify
 
-_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-_DOCKER = "application/vnd.docker.distribution.manifest"
-# All kinds of manifests: what a registry is not told to be welcome, it may convert.
-_ACCEPT = {"Accept": f"{INDEX}, {_IMAGE}, {_DOCKER}.list.v2+json, {_DOCKER}.v2+json"}
 # BuildKit's provenance and SBOM are entries of an index, too, each of which names the image that it is about.
 _ABOUT = "vnd.docker.reference.digest"
-# What an engine takes where an index has nothing of its own platform, in order; source: containerd's platforms.Only.
-_ALSO = {"linux/arm/v7": ("linux/arm/v6", "linux/arm/v5"), "linux/arm/v6": ("linux/arm/v5",)}
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Child:
     """One entry of an index."""
 
     platform: str
-    """`os/architecture[/variant]`, whatever upstream builds for."""
+    """`os/architecture[/variant]`, whatever upstream builds for; empty where it says none."""
     digest: str
     about: str
     """The digest of the image that this one tells of; empty for an image."""
@@ -51,14 +44,8 @@ class Child:
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Child:
         """Read one entry; raises KeyError and the like where it is none."""
-        platform = entry.get("platform") or {}
-        words = [platform.get("os", "unknown"), platform.get("architecture", "unknown"), platform.get("variant", "")]
-        if words[1:] == ["arm64", "v8"]:  # the same as no variant
-            words.pop()
-        if words[1:] == ["arm", ""]:
-            words[2] = "v7"
         about = (entry.get("annotations") or {}).get(_ABOUT, "")
-        return cls("/".join(filter(None, words)), entry["digest"], about, entry)
+        return cls(described(entry.get("platform") or {}), entry["digest"], about, entry)
 
 
 @dataclass(frozen=True)
@@ -152,7 +139,9 @@ def mirror(
             jobs = plan(tool, cluster, absent, every, update)
             todo = [job for job in jobs if not job.there]
             if todo:
-                with shown(sum(len(job.children) + 1 for job in todo)) as progress:
+                # Until its index is there, gc would take an image of it for garbage.
+                pieces = sum(len(job.children) + 1 for job in todo)
+                with shown(pieces) as progress, build.alone(cluster, progress):
                     _copy_all(tool, todo, file, progress)
     planned = {job.mirror.name: job for job in jobs}
     now = [planned[one.name].mirror if one.name in planned else one for one in wanted]
@@ -242,19 +231,19 @@ def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool |
     def job(mirror: Mirror) -> Job:
         upstream = look(tool, mirror.source, "" if update else mirror.digest)
         named = _platforms(upstream.children)
-        taken = {str(platform): runnable(platform, named) for platform in cluster.platforms}
-        if not any(taken.values()):
-            nodes = " and ".join(taken)
+        takes = {str(platform): taken(platform, named) for platform in cluster.platforms}
+        if not any(takes.values()):
+            nodes = " and ".join(takes)
             raise UserError(f"{mirror.source} is for {', '.join(named)}, and the swarm's nodes run {nodes}")
-        platforms = tuple(sorted(set(filter(None, taken.values())))) if every is False else mirror.platforms
+        platforms = tuple(sorted(set(filter(None, takes.values())))) if every is False else mirror.platforms
         if lacking := sorted(set(platforms) - {ALL, *named}):
             raise UserError(
                 f"{mirror.source} has no {' and no '.join(lacking)}, which is recorded for {mirror.name}",
                 f"mirror --swarm-only {mirror.name}, or --all-platforms",
             )
-        index = _digest(upstream.only(platforms))
+        index = digest_of(upstream.only(platforms))
         now = replace(mirror, platforms=platforms, digest=upstream.digest, index=index)
-        none = [platform for platform, found in taken.items() if not found]
+        none = [platform for platform, found in takes.items() if not found]
         return Job(now, upstream, _has(tool.registry, now), "; ".join(_news(mirror, now, none)))
 
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -277,7 +266,7 @@ def look(tool: Skopeo, source: Reference, digest: str = "") -> Upstream:
         UserError: it is not there, or neither an index nor an image.
     """
     body = tool.manifest(source, digest).encode()
-    found, expected = _digest(body), digest or source.digest
+    found, expected = digest_of(body), digest or source.digest
     if expected and found != expected:
         raise UserError(f"{source.domain} gave {found} for {source.at(expected)}", "the same command again")
     try:
@@ -297,7 +286,7 @@ def look(tool: Skopeo, source: Reference, digest: str = "") -> Upstream:
 def _index_around(manifest: Mapping[str, Any], digest: str, size: int, config: Mapping[str, str]) -> bytes:
     """An index of one image, with the platform that the image's own configuration names."""
     platform = {key: config[key] for key in ("architecture", "os", "variant") if config.get(key)}
-    entry = {"mediaType": manifest.get("mediaType", _IMAGE), "digest": digest, "size": size, "platform": platform}
+    entry = {"mediaType": manifest.get("mediaType", MANIFEST), "digest": digest, "size": size, "platform": platform}
     return _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
 
 
@@ -317,50 +306,27 @@ def _copy_all(tool: Skopeo, jobs: Iterable[Job], file: Path, progress: Progress)
 def _copy(tool: Skopeo, job: Job, progress: Progress) -> None:
     mirror = job.mirror
     for number, child in enumerate(job.children, start=1):
-        what = child.platform if not child.about else "attestation"
+        what = child.platform or "attestation"
         with step(progress, f"{mirror.name} {what} ({number} of {len(job.children)})"):
             tool.copy(mirror.source, child.digest, mirror.repository)
     with step(progress, f"{mirror.name}: verify all of it, and put its index"):
-        for child in job.children:
-            _verify(tool.registry, mirror, child)
+        looks = (verify(tool.registry, mirror.repository, child.digest) for child in job.children)
+        if wrong := [sentence for sentences in looks for sentence in sentences]:
+            raise UserError("\n  ".join(("the registry does not hold what was copied:", *wrong)), "mirror it again")
         _put(tool.registry, mirror, job.index)
-
-
-def _verify(registry: Registry, mirror: Mirror, child: Child) -> None:
-    """Raise UserError unless the registry holds one of an index's entries, and each of its blobs with all its bytes."""
-    where = f"{registry.address}/{mirror.repository}@{child.digest} ({child.platform})"
-    manifest = registry.ask("GET", f"/v2/{mirror.repository}/manifests/{child.digest}", _ACCEPT)
-    if _digest(manifest.content) != child.digest:
-        raise UserError(f"{where} is {_digest(manifest.content)} in the registry", "mirror it again")
-    told = manifest.json()
-    for blob in (*filter(None, (told.get("config"),)), *told.get("layers", ())):
-        answer = registry.ask("HEAD", f"/v2/{mirror.repository}/blobs/{blob['digest']}")
-        if answer.status_code != requests.codes.ok or int(answer.headers["Content-Length"]) != blob["size"]:
-            raise UserError(f"{where}: {blob['digest']} is not there with its {blob['size']} bytes", "mirror it again")
 
 
 def _put(registry: Registry, mirror: Mirror, index: bytes) -> None:
     """Give the index its tag, which makes the mirror one; raises UserError unless the registry has it then."""
-    path = f"/v2/{mirror.repository}/manifests/{mirror.tag}"
-    answer = registry.ask("PUT", path, {"Content-Type": json.loads(index).get("mediaType", INDEX)}, index)
-    if answer.status_code != requests.codes.created or not _has(registry, mirror):
-        said = f"{answer.status_code} {answer.text.strip()}"
-        raise UserError(f"the registry at {registry.address} does not take the index of {mirror}: {said}")
+    upload.manifest(registry, mirror.repository, mirror.tag, index, json.loads(index).get("mediaType", INDEX))
+    if not _has(registry, mirror):
+        raise UserError(f"the registry at {registry.address} has not the index of {mirror} that it took")
 
 
 def _platforms(children: Iterable[Child]) -> tuple[str, ...]:
     """What an index has images for, sorted, each once."""
-    return tuple(sorted({child.platform for child in children if not child.about and "unknown" not in child.platform}))
-
-
-def runnable(platform: Platform, named: Collection[str]) -> str:
-    """Which of the named platforms an engine of `platform` takes; empty where it takes none."""
-    return next((name for name in (str(platform), *_ALSO.get(str(platform), ())) if name in named), "")
+    return tuple(sorted({child.platform for child in children if child.platform and not child.about}))
 
 
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

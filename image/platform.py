@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from image.errors import UserError
 
@@ -18,6 +19,14 @@ _MACHINES = {
     "armv7l": "linux/arm/v7",
     "armv6l": "linux/arm/v6",
 }
+# What an engine takes where there is nothing of its own platform, in order; source: containerd's platforms.Only.
+_ALSO = {
+    "linux/arm64": ("linux/arm/v8", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5"),
+    "linux/arm/v7": ("linux/arm/v6", "linux/arm/v5"),
+    "linux/arm/v6": ("linux/arm/v5",),
+}
+# One name for what has several; source: containerd's platforms.Normalize.
+_SAME = {"arm64/v8": "arm64", "arm": "arm/v7"}
 
 
 @dataclass(frozen=True, order=True)
@@ -50,3 +59,20 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+def described(words: Mapping[str, Any]) -> str:
+    """`os/architecture[/variant]` of whatever platform an index's entry or an image's configuration names.
+
+    Empty where it names none: what tells of an image has `unknown` there, or nothing.
+    """
+    os, *rest = (str(words.get(key) or "") for key in ("os", "architecture", "variant"))
+    if not os or not rest[0] or "unknown" in (os, rest[0]):
+        return ""
+    machine = "/".join(filter(None, rest))
+    return f"{os}/{_SAME.get(machine, machine)}"
+
+
+def taken(node: Platform, offered: Collection[str]) -> str:
+    """Which of the platforms that an image is for a node's engine takes; empty where it takes none."""
+    return next((name for name in (str(node), *_ALSO.get(str(node), ())) if name in offered), "")

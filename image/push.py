@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from image import published, referrers, sbom
+from image import published, referrers, sbom, upload
 from image.bake import INCOMING, Contents
 from image.errors import UserError, raise_all
+from image.manifest import INDEX
 from image.platform import Platform
 from image.published import Published
-from image.registry import INDEX, Registry
+from image.registry import Registry
 from image.verified import verify
 
 
@@ -36,13 +37,13 @@ def publish(registry: Registry, images: Iterable[Contents], digests: Mapping[str
 
 def _publish(registry: Registry, contents: Contents, digest: str) -> None:
     image = contents.image
-    wrong = [*verify(registry, image.name, digest), *_lacking(registry, contents, digest)]
+    wrong = [*verify(registry, image.name, digest, platforms=True), *_lacking(registry, contents, digest)]
     if wrong:
         raise UserError("\n".join(("the registry does not hold what was pushed:", *wrong)), "build-all again")
     index = registry.ask("GET", f"/v2/{image.name}/manifests/{digest}", {"Accept": INDEX}).content
     subject = referrers.Subject(digest, len(index))
     referrers.attach(registry, image.name, subject, sbom.MEDIA_TYPE, sbom.of(contents))
-    referrers.put_manifest(registry, image.name, image.tag, index, INDEX)
+    upload.manifest(registry, image.name, image.tag, index, INDEX)
     registry.delete(image.name, INCOMING)
 
 

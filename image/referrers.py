@@ -6,7 +6,6 @@ one without, whoever pushes it lists it himself, in an index with a tag that is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,10 +14,11 @@ from typing import Any
 
 import requests
 
+from image import upload
 from image.errors import UserError
-from image.registry import INDEX, Registry
+from image.manifest import INDEX, MANIFEST, digest_of
+from image.registry import Registry
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _FALLBACK = re.compile(r"([a-z0-9]+)-([0-9a-f]{64})")
@@ -58,7 +58,8 @@ def attach(registry: Registry, name: str, to: Subject, kind: str, content: bytes
         UserError: the registry does not take it or does not answer.
     """
     for blob in (content, _EMPTY):
-        _put_blob(registry, name, blob)
+        if not upload.has(registry, name, f"blobs/{digest_of(blob)}"):
+            upload.blob(registry, name, digest_of(blob), blob)
     manifest = _json(
         {
             "schemaVersion": 2,
@@ -70,11 +71,11 @@ def attach(registry: Registry, name: str, to: Subject, kind: str, content: bytes
         }
     )
     entry = {**_descriptor(MANIFEST, manifest), "artifactType": kind}
-    answer = put_manifest(registry, name, entry["digest"], manifest, MANIFEST)
+    answer = upload.manifest(registry, name, entry["digest"], manifest, MANIFEST)
     if "OCI-Subject" not in answer.headers:  # the registry has no referrers API
         others = [one for one in _listed(registry, name, to.digest) if one.get("artifactType") != kind]
         index = _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, entry]})
-        put_manifest(registry, name, fallback_tag(to.digest), index, INDEX)
+        upload.manifest(registry, name, fallback_tag(to.digest), index, INDEX)
     return str(entry["digest"])
 
 
@@ -95,14 +96,6 @@ def find(registry: Registry, name: str, digest: str, kind: str) -> bytes | None:
     return None
 
 
-def put_manifest(registry: Registry, name: str, reference: str, content: bytes, kind: str) -> requests.Response:
-    """Write a manifest or an index under a tag or its digest; raises UserError."""
-    answer = registry.ask("PUT", f"/v2/{name}/manifests/{reference}", {"Content-Type": kind}, content)
-    if answer.status_code != requests.codes.created:
-        raise UserError(f"the registry does not take {name}:{reference}: {answer.status_code} {answer.text[:200]}")
-    return answer
-
-
 def _listed(registry: Registry, name: str, digest: str) -> list[dict[str, Any]]:
     """The descriptors of what refers to a manifest; the API knows, or else the tag. Raises UserError."""
     for place in (f"referrers/{digest}", f"manifests/{fallback_tag(digest)}"):
@@ -118,36 +111,15 @@ def _listed(registry: Registry, name: str, digest: str) -> list[dict[str, Any]]:
     return []
 
 
-def _put_blob(registry: Registry, name: str, content: bytes) -> None:
-    """Write a small blob, unless it is there."""
-    digest = _digest(content)
-    if registry.ask("HEAD", f"/v2/{name}/blobs/{digest}").status_code == requests.codes.ok:
-        return
-    begun = registry.ask("POST", f"/v2/{name}/blobs/uploads/")
-    place = begun.headers.get("Location", "")
-    joint = "&" if "?" in place else "?"
-    ended = (
-        registry.ask("PUT", f"{place}{joint}digest={digest}", {"Content-Type": "application/octet-stream"}, content)
-        if place
-        else begun
-    )
-    if ended.status_code != requests.codes.created:
-        raise UserError(f"the registry does not take a blob of {name}: {ended.status_code} {ended.text[:200]}")
-
-
 def _get(registry: Registry, name: str, what: str, digest: str) -> bytes:
     answer = registry.ask("GET", f"/v2/{name}/{what}/{digest}", {"Accept": f"{MANIFEST}, */*"})
-    if answer.status_code != requests.codes.ok or _digest(answer.content) != digest:
+    if answer.status_code != requests.codes.ok or digest_of(answer.content) != digest:
         raise UserError(f"{name}@{digest} is damaged or missing in the registry", "python -m image verify")
     return answer.content
 
 
 def _descriptor(kind: str, content: bytes) -> dict[str, Any]:
-    return {"mediaType": kind, "digest": _digest(content), "size": len(content)}
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return {"mediaType": kind, "digest": digest_of(content), "size": len(content)}
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -14,11 +14,9 @@ import requests
 
 from image.cluster import Cluster
 from image.errors import UserError, reason
-from image.manifest import ACCEPT, OCI_INDEX
-from image.platform import Platform
+from image.manifest import ACCEPT, ACCEPT_INDEX, digest_of
+from image.platform import Platform, described
 
-INDEX = OCI_INDEX
-_ACCEPT = f"{INDEX}, application/vnd.docker.distribution.manifest.list.v2+json"
 _TIMEOUT = 10
 
 
@@ -76,20 +74,17 @@ class Index:
         """Read an index; platforms that we do not build are left out. Raises UserError."""
         try:
             found: dict[str, Any] = json.loads(body)
-            platforms = [entry.get("platform") or {} for entry in found["manifests"]]
+            platforms = [described(entry.get("platform") or {}) for entry in found["manifests"]]
             annotations = found.get("annotations") or {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{where} is not a multi-platform index: {error!r}") from error
         manifests = {}
         for platform, entry in zip(platforms, found["manifests"], strict=True):
-            words = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
-            if words[1:] == ["arm64", "v8"]:  # the same as no variant
-                words.pop()
             try:
-                manifests[Platform.parse("/".join(filter(None, words)))] = str(entry.get("digest"))
+                manifests[Platform.parse(platform)] = str(entry.get("digest"))
             except UserError:
                 continue
-        return cls(f"sha256:{hashlib.sha256(body).hexdigest()}", manifests, annotations)
+        return cls(digest_of(body), manifests, annotations)
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ class Registry:
             NoAnswerError: it does not answer.
         """
         where = f"{self.address}/{name}:{reference}"
-        answer = self.ask("GET", f"/v2/{name}/manifests/{reference}", {"Accept": _ACCEPT})
+        answer = self.ask("GET", f"/v2/{name}/manifests/{reference}", {"Accept": ACCEPT_INDEX})
         if not self._found(answer, f"{name}:{reference}"):
             return None
         index = Index.parse(answer.content, where)

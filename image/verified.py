@@ -10,7 +10,8 @@ from typing import Any
 
 import requests
 
-from image.manifest import ACCEPT
+from image.manifest import ACCEPT, digest_of
+from image.platform import described
 from image.registry import Registry
 
 # Configurations of images; an artifact's says nothing of a platform.
@@ -25,6 +26,7 @@ class _Look:
     registry: Registry
     name: str
     deep: bool
+    platforms: bool
     seen: set[str] = field(default_factory=set)
 
     def place(self, reference: str) -> str:
@@ -32,21 +34,25 @@ class _Look:
         return f"{self.name}{'@' if ':' in reference else ':'}{reference}"
 
 
-def verify(registry: Registry, name: str, reference: str, deep: bool = False) -> tuple[str, ...]:
+def verify(
+    registry: Registry, name: str, reference: str, deep: bool = False, platforms: bool = False
+) -> tuple[str, ...]:
     """What is wrong with an image in a registry, one sentence each; nothing if all is well.
 
-    Manifests and configurations are read and hashed, and each platform's configuration must name it.
+    Manifests and configurations are read and hashed.
 
     Args:
         reference: a tag or a digest, of an index or of a single manifest.
         deep: read and hash every layer, too, piece by piece; without it its last byte is read, and its size.
+        platforms: each platform's configuration must name it. What others made is as they made it, and many name
+            no variant; their digests say whether it is whole.
 
     Raises:
         UserError: the registry refuses the password.
         NoAnswerError: it does not answer.
     """
     promised = {"digest": reference} if ":" in reference else {}
-    return tuple(_manifest(_Look(registry, name, deep), reference, promised))
+    return tuple(_manifest(_Look(registry, name, deep, platforms), reference, promised))
 
 
 def _manifest(look: _Look, reference: str, promised: Mapping[str, Any]) -> Iterator[str]:
@@ -82,10 +88,10 @@ def _config(look: _Look, where: str, promised: Mapping[str, Any], platform: Mapp
         yield f"{where}: its configuration {digest}: {_missing(answer)}"
         return
     yield from _differs(f"{where}: its configuration {digest}", answer.content, promised)
-    if platform and promised.get("mediaType") in _CONFIGS:
-        told, is_for = _platform(platform), _platform(json.loads(answer.content))
-        if told != is_for:
-            yield f"{where}: the index says {told}, its configuration says {is_for}"
+    if look.platforms and platform and promised.get("mediaType") in _CONFIGS:
+        said, is_for = described(platform), described(json.loads(answer.content))
+        if said != is_for:
+            yield f"{where}: the index says {said}, its configuration says {is_for}"
 
 
 def _blob(look: _Look, where: str, promised: Mapping[str, Any]) -> Iterator[str]:
@@ -128,7 +134,7 @@ def _size(answer: requests.Response) -> int:
 
 
 def _differs(where: str, content: bytes, promised: Mapping[str, Any]) -> Iterator[str]:
-    found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    found = digest_of(content)
     if len(content) != promised.get("size", len(content)):
         yield f"{where} has {len(content)} bytes, not {promised['size']}"
     elif found != promised.get("digest", found):
@@ -139,11 +145,3 @@ def _missing(answer: requests.Response) -> str:
     if answer.status_code == requests.codes.not_found:
         return "is missing"
     return f"the registry answers {answer.status_code} {answer.reason}"
-
-
-def _platform(words: Mapping[str, Any]) -> str:
-    """`os/arch[/variant]` of an index's entry or of a configuration."""
-    variant = words.get("variant", "")
-    if words.get("architecture") == "arm64" and variant == "v8":  # the same as no variant
-        variant = ""
-    return "/".join(filter(None, (str(words.get("os")), str(words.get("architecture")), variant)))

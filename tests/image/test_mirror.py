@@ -70,17 +70,8 @@ def test_the_same_platforms_make_the_same_index_in_any_clone() -> None:
     assert UPSTREAM.only(["linux/arm64", "linux/amd64"]) == UPSTREAM.only(["linux/amd64", "linux/arm64"])
 
 
-@pytest.mark.parametrize(
-    ("node", "named", "taken"),
-    [
-        ("linux/arm64", ["linux/amd64", "linux/arm64"], "linux/arm64"),
-        ("linux/arm/v7", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
-        ("linux/arm/v7", ["linux/arm/v5", "linux/arm/v6"], "linux/arm/v6"),
-        ("linux/arm/v6", ["linux/arm/v7", "linux/arm64"], ""),
-    ],
-)
-def test_a_node_takes_its_own_platform_or_an_older_one_of_its_kind(node: str, named: list[str], taken: str) -> None:
-    assert mirror.runnable(Platform.parse(node), named) == taken
+def test_what_tells_of_an_image_is_for_no_platform() -> None:
+    assert [child.platform for child in UPSTREAM.children][-2:] == ["", ""]
 
 
 def test_without_words_all_that_is_enabled_is_meant() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from image import recipe
 from image.errors import UserError
-from image.platform import PLATFORMS, Platform
+from image.platform import PLATFORMS, Platform, described, taken
 
 
 @pytest.mark.parametrize("text", PLATFORMS)
@@ -53,3 +53,33 @@ def test_a_32_bit_userland_on_a_64_bit_kernel_runs_arm_v7() -> None:
 def test_an_unknown_machine_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="machine 'riscv64'"):
         Platform.of_machine("riscv64")
+
+
+@pytest.mark.parametrize(
+    ("node", "offered", "found"),
+    [
+        ("linux/arm64", ["linux/amd64", "linux/arm64"], "linux/arm64"),
+        ("linux/arm64", ["linux/amd64", "linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
+        ("linux/arm/v7", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
+        ("linux/arm/v7", ["linux/arm/v5", "linux/arm/v6"], "linux/arm/v6"),
+        ("linux/arm/v6", ["linux/arm/v7", "linux/arm64"], ""),
+        ("linux/amd64", ["linux/arm64"], ""),
+    ],
+)
+def test_an_engine_takes_its_own_platform_or_an_older_arm(node: str, offered: list[str], found: str) -> None:
+    assert taken(Platform.parse(node), offered) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "platform"),
+    [
+        (("linux", "arm", "v6"), "linux/arm/v6"),
+        (("linux", "arm"), "linux/arm/v7"),
+        (("linux", "arm64", "v8"), "linux/arm64"),
+        (("windows", "amd64"), "windows/amd64"),
+        (("unknown", "unknown"), ""),
+        ((), ""),
+    ],
+)
+def test_a_platform_has_one_name_however_an_index_says_it(words: tuple[str, ...], platform: str) -> None:
+    assert described(dict(zip(("os", "architecture", "variant"), words, strict=False))) == platform
