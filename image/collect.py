@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import secrets
 import tarfile
 import time
@@ -14,13 +15,14 @@ from dataclasses import dataclass, field
 import docker
 import requests
 
-from image import bootstrap, build, columns, deploy, history, listing, usage, verification
+from image import bootstrap, build, columns, deploy, history, listing, selection, usage, verification
 from image import plan as images
 from image import stock as stocked
 from image.bake import INCOMING
 from image.cluster import Cluster
 from image.errors import UserError
 from image.progress import Progress, step
+from image.referrers import subject
 from image.registry import Registry
 from image.stock import Item, Stock
 from image.usage import Use
@@ -33,6 +35,7 @@ _COLLECTED = '{"collected":'  # how its line in the log begins
 # A large registry on a card; all files' names are read, and the manifests.
 _COLLECTS_WITHIN = 900.0
 _TAIL = 50
+# So long what has no tag may still be a part of what is being pushed: an index arrives after its platforms.
 _PUSHES_WITHIN = 3600.0
 
 
@@ -46,7 +49,7 @@ class Wanted:
     history: frozenset[str] = field(default_factory=frozenset)
     """Digests that the last revisions of the stack refer to."""
     versions: int = VERSIONS
-    now: float = 0
+    now: float = math.inf
     """Seconds since 1970."""
 
 
@@ -71,7 +74,7 @@ def kept(stock: Stock, wanted: Wanted) -> tuple[Decision, ...]:
     items = stock.items()
     versions: dict[str, dict[str, None]] = {}
     for item in items:
-        if item.tag and item.tag != INCOMING:
+        if item.tag not in ("", INCOMING) and not subject(item.tag) and stock.has(item.name, item.digest):
             versions.setdefault(item.name, {})[item.digest] = None
     newest = {(name, digest) for name, known in versions.items() for digest in [*known][: wanted.versions]}
     return tuple(Decision(item, _reason(stock, wanted, item, (item.name, item.digest) in newest)) for item in items)
@@ -79,6 +82,8 @@ def kept(stock: Stock, wanted: Wanted) -> tuple[Decision, ...]:
 
 def _reason(stock: Stock, wanted: Wanted, item: Item, newest: bool) -> str:
     """Why an item stays, or nothing."""
+    if not stock.has(item.name, item.digest):  # a removal was cut off
+        return ""
     users = usage.users(wanted.uses, stock, item)
     if now := sorted({use.service for use in users if not use.former}):
         return f"used by {', '.join(now)}"
@@ -88,10 +93,10 @@ def _reason(stock: Stock, wanted: Wanted, item: Item, newest: bool) -> str:
         return "a revision of the stack has it"
     if (item.name, item.tag) in wanted.described:
         return "described by this clone"
-    if item.tag and item.name not in {name for name, _ in wanted.described}:
-        return "not built here"
-    if item.tag == INCOMING:
+    if item.tag in ("", INCOMING) or subject(item.tag):  # the last: what was said of an image that is gone
         return "perhaps being pushed" if item.pushed > wanted.now - _PUSHES_WITHIN else ""
+    if item.name not in {name for name, _ in wanted.described}:
+        return "not built here"
     if newest:
         return f"of the last {wanted.versions} versions"
     return ""
@@ -103,11 +108,17 @@ class Cleaning:
 
     stock: Stock
     decisions: tuple[Decision, ...]
+    versions: int = VERSIONS
 
     @property
     def going(self) -> tuple[Item, ...]:
         """The items that nothing needs."""
         return tuple(decision.item for decision in self.decisions if not decision.reason)
+
+    def agreed(self, before: Cleaning) -> tuple[Item, ...]:
+        """What goes now and went before; what was pushed between is another item."""
+        went = set(before.going)
+        return tuple(item for item in self.going if item in went)
 
     def lines(self) -> list[str]:
         """For people, before it is done."""
@@ -146,11 +157,13 @@ def plan(cluster: Cluster, versions: int = VERSIONS) -> Cleaning:
     sound(holds, cluster)
     revisions = history.digests(deploy.revisions(cluster))
     wanted = Wanted(usage.read(cluster), described, revisions, versions, now=time.time())
-    return Cleaning(holds, kept(holds, wanted))
+    return Cleaning(holds, kept(holds, wanted), versions)
 
 
 def carry_out(cluster: Cluster, cleaning: Cleaning, progress: Progress) -> Outcome:
-    """Remove what goes, have the registry collect its garbage, and look at every blob that stays.
+    """Remove what is to go, have the registry collect its garbage, and look at every blob that stays.
+
+    What was pushed or used since the plan was made stays.
 
     Raises:
         UserError: the registry fails, or what stays is damaged. It serves in any case, and a second run ends
@@ -158,30 +171,41 @@ def carry_out(cluster: Cluster, cleaning: Cleaning, progress: Progress) -> Outco
     """
     registry = Registry.of(cluster)
     with build.alone(cluster, progress):
-        with step(progress, f"remove {len(cleaning.going)} images"):
-            remove(registry, cleaning.stock, cleaning.going)
+        # A build may have pushed while this waited.
+        now = plan(cluster, cleaning.versions)
+        going = now.agreed(cleaning)
+        with step(progress, f"remove {len(going)} images"):
+            remove(registry, now.stock, going)
         with step(progress, "collect the registry's garbage"):
             freed = collect(cluster)
     holds = stocked.read(cluster)
     if damage := verification.blobs(registry, holds, progress):
-        raise UserError("damaged in the registry:\n  " + "\n  ".join(damage), repair(cluster))
-    return Outcome(cleaning.going, len(holds.items()), freed)
+        raise UserError("damaged in the registry:\n  " + "\n  ".join(damage), verification.repair(cluster))
+    return Outcome(going, len(holds.items()), freed)
 
 
 def sound(stock: Stock, cluster: Cluster) -> None:
     """Raise UserError where a manifest cannot be read: what it leads to would be taken for garbage."""
     if stock.damaged:
         what = "\n  ".join(stock.damaged.values())
-        raise UserError(f"nothing is removed while these are damaged:\n  {what}", repair(cluster))
+        raise UserError(f"nothing is removed while these are damaged:\n  {what}", verification.repair(cluster))
 
 
-def repair(cluster: Cluster) -> str:
-    """How a person replaces what is damaged."""
-    command = f"python -m image --context {cluster.name}"
-    return (
-        f"{command} rm --force IMAGE:TAG, {command} gc --yes, then {command} build-all;"
-        " an image from elsewhere is mirrored again"
-    )
+def take_out(cluster: Cluster, names: Iterable[str], force: bool, progress: Progress) -> tuple[Item, ...]:
+    """Remove what a person names; what that was.
+
+    Args:
+        force: also what a service runs.
+
+    Raises:
+        UserError: the registry has no such image, or a service runs it; nothing is removed then.
+    """
+    with build.alone(cluster, progress), step(progress, "remove them"):
+        holds = stocked.read(cluster)
+        going = selection.select(holds, names)
+        usage.refuse_used(() if force else usage.read(cluster), holds, going)
+        remove(Registry.of(cluster), holds, going)
+    return going
 
 
 def remove(registry: Registry, stock: Stock, going: Collection[Item]) -> None:

@@ -17,6 +17,8 @@ from typing import IO
 import docker
 from docker.models.containers import Container
 
+from image.errors import UserError
+
 FOLDER = "/var/lib/registry/docker/registry/v2/repositories"
 _TAG = re.compile(r"repositories/(?P<name>.+)/_manifests/tags/(?P<tag>[^/]+)/current/link")
 _REVISION = re.compile(r"repositories/(?P<name>.+)/_manifests/revisions/(?P<kind>[^/]+)/(?P<hex>[^/]+)/link")
@@ -32,10 +34,14 @@ class Tag:
 
 @dataclass(frozen=True)
 class Links:
-    """By the name of the image: its tags, and the digests of all its manifests, tagged or not."""
+    """By the name of the image: its tags, and the digests of all its manifests, tagged or not, each with its push."""
 
     tags: Mapping[str, Mapping[str, Tag]] = field(default_factory=dict)
-    manifests: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    manifests: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def tag(self, name: str, tag: str) -> Tag | None:
+        """What an image's tag stands for, if there is one."""
+        return self.tags.get(name, {}).get(tag)
 
 
 def read(container: Container) -> Links:
@@ -48,30 +54,40 @@ def read(container: Container) -> Links:
 
 
 def parse(archive: IO[bytes]) -> Links:
-    """Read a tar archive of the folder `repositories`; what is no link in it is passed over."""
+    """Read a tar archive of the folder `repositories`; what is no link in it is passed over.
+
+    Raises:
+        UserError: it is not whole. A part would do harm: what it says nothing of would be taken for garbage.
+    """
     tags: dict[str, dict[str, Tag]] = defaultdict(dict)
-    manifests: dict[str, set[str]] = defaultdict(set)
-    with tarfile.open(fileobj=archive, mode="r|") as opened:
-        for member in opened:
-            if found := _REVISION.fullmatch(member.name):
-                manifests[found["name"]].add(f"{found['kind']}:{found['hex']}")
-            elif (found := _TAG.fullmatch(member.name)) and (file := opened.extractfile(member)):
-                tags[found["name"]][found["tag"]] = Tag(file.read().decode().strip(), float(member.mtime))
-    return Links(dict(tags), {name: frozenset(digests) for name, digests in manifests.items()})
+    manifests: dict[str, dict[str, float]] = defaultdict(dict)
+    try:
+        with tarfile.open(fileobj=archive, mode="r|") as opened:
+            for member in opened:
+                if found := _REVISION.fullmatch(member.name):
+                    manifests[found["name"]][f"{found['kind']}:{found['hex']}"] = float(member.mtime)
+                elif (found := _TAG.fullmatch(member.name)) and (file := opened.extractfile(member)):
+                    tags[found["name"]][found["tag"]] = Tag(file.read().decode().strip(), float(member.mtime))
+            # It ends with two empty blocks. Python is content without any, where it is cut between two files.
+            whole = opened.fileobj is not None and opened.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+    except (tarfile.TarError, UnicodeDecodeError) as error:
+        raise UserError(f"what the registry has came only in part: {error}", "the same command again") from error
+    if not whole:
+        raise UserError("what the registry has came only in part: its end is missing", "the same command again")
+    return Links(dict(tags), dict(manifests))
 
 
 def same(one: Links, other: Links) -> Links:
     """The tags of the one that stand for the same in the other."""
     tags = {
-        name: {tag: found for tag, found in tags.items() if _digest(other, name, tag) == found.digest}
+        name: {tag: found for tag, found in tags.items() if _same(found, other.tag(name, tag))}
         for name, tags in one.tags.items()
     }
     return Links({name: found for name, found in tags.items() if found})
 
 
-def _digest(links: Links, name: str, tag: str) -> str:
-    found = links.tags.get(name, {}).get(tag)
-    return found.digest if found else ""
+def _same(one: Tag, other: Tag | None) -> bool:
+    return other is not None and one.digest == other.digest
 
 
 def date(container: Container, found: Links) -> None:

@@ -26,7 +26,7 @@ class Row:
     bytes: int
     """Compressed, as the registry keeps them; what platforms share counts once."""
     pushed: str
-    """When the tag was last pushed (ISO 8601, UTC); empty where there is none."""
+    """When it was last pushed (ISO 8601, UTC); empty where that is not known."""
     services: tuple[str, ...]
     damage: str = ""
 

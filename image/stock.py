@@ -137,20 +137,20 @@ class Stock:
             if manifest and manifest.subject in digests:
                 yield digest
         for name_of_tag, tag in self.links.tags.get(name, {}).items():
-            if subject(name_of_tag) in digests:
+            if subject(name_of_tag) in digests and self.has(name, tag.digest):
                 yield tag.digest
 
     def _items(self, name: str) -> Iterator[Item]:
-        here = self.links.manifests.get(name, frozenset())
+        here = self.links.manifests.get(name, {})
         tags = {tag: found for tag, found in self.links.tags.get(name, {}).items() if subject(tag) not in here}
         newest = sorted(tags, key=lambda tag: (-tags[tag].pushed, tag))
         yield from (Item(name, tag, tags[tag].digest, tags[tag].pushed) for tag in newest)
         parts = {child for digest in here for child in self._children(digest)}
         tagged = {tag.digest for tag in self.links.tags.get(name, {}).values()}
-        for digest in sorted(here - parts - tagged):
+        for digest in sorted(here.keys() - parts - tagged):
             manifest = self.manifests.get(digest)
             if not (manifest and manifest.subject in here):
-                yield Item(name, "", digest)
+                yield Item(name, "", digest, here[digest])
 
 
 def read(cluster: Cluster) -> Stock:

@@ -36,6 +36,11 @@ class Result:
     def ok(self) -> bool:
         return not self.damage
 
+    def check(self, cluster: Cluster) -> None:
+        """Raise UserError where something is damaged, with the way out."""
+        if not self.ok:
+            raise UserError(f"{len(self.damage)} damaged in the registry", repair(cluster))
+
     def json(self) -> str:
         """For scripts."""
         return json.dumps(asdict(self), indent=2)
@@ -45,6 +50,15 @@ class Result:
         pulled = f", {self.pulls} pulls on {', '.join(self.nodes)}" if self.nodes else ""
         verdict = "all whole" if self.ok else f"{len(self.damage)} damaged"
         return [*self.damage, f"registry: {len(self.images)} images{pulled}: {verdict}"]
+
+
+def repair(cluster: Cluster) -> str:
+    """How a person replaces what is damaged."""
+    command = f"python -m image --context {cluster.name}"
+    return (
+        f"{command} rm --force IMAGE:TAG, {command} gc --yes, then {command} build-all;"
+        " an image from elsewhere is mirrored again"
+    )
 
 
 def everything(cluster: Cluster, stock: Stock, progress: Progress) -> Result:

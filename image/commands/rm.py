@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, collect, options, selection, stock, usage
-from image.registry import Registry
+from image import cluster, collect, options, progress
 
 
 @click.command("rm")
@@ -22,8 +21,6 @@ def command(chosen: options.Chosen, images: tuple[str, ...], force: bool) -> Non
     python -m image --context shelf gc --yes
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    holds = stock.read(swarm)
-    going = selection.select(holds, images)
-    usage.refuse_used(() if force else usage.read(swarm), holds, going)
-    collect.remove(Registry.of(swarm), holds, going)
-    click.echo("\n".join(f"removed {item}" for item in going))
+    with progress.shown(1) as told:
+        gone = collect.take_out(swarm, images, force, told)
+    click.echo("\n".join(f"removed {item}" for item in gone))

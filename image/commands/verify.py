@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, collect, options, progress, stock, verification
+from image import cluster, options, progress, stock, verification
 
 
 @click.command("verify")
 @options.as_json("what was looked at and what is damaged")
-@click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+@click.pass_obj
+def command(chosen: options.Chosen, as_json: bool) -> None:
     r"""Read every blob of every image, and pull every image on every node; exit code 1 where one is damaged.
 
     What a node did not have before it does not have afterwards.
@@ -19,10 +19,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
     python -m image --context shelf verify
     python -m image --context shelf verify --json | jq -r '.damage[]'
     """
-    swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
+    swarm = cluster.read(chosen.context, chosen.credentials)
     holds = stock.read(swarm)
     with progress.shown(2) as told:
         result = verification.everything(swarm, holds, told)
     click.echo(result.json() if as_json else "\n".join(result.lines()))
-    click.echo("" if result.ok else f"  Try: {collect.repair(swarm)}", err=True, nl=not result.ok)
-    ctx.exit(0 if result.ok else 1)
+    result.check(swarm)

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image import collect, inspection, links, listing, selection, usage
-from image.collect import Freed, Wanted, kept
+from image import collect, copying, inspection, links, listing, referrers, selection, usage
+from image.collect import Cleaning, Freed, Wanted, kept
 from image.errors import UserError
 from image.links import Links, Tag
-from image.manifest import OCI_INDEX, Descriptor, Manifest
+from image.manifest import INDEX, MANIFEST, Descriptor, Manifest
 from image.stock import Item, Stock
 from image.usage import Use
 
@@ -28,7 +28,7 @@ def digest(word: str) -> str:
 
 def index(word: str, *children: str, subject: str = "") -> Manifest:
     entries = tuple(Descriptor(digest(child), 10, platform=f"linux/{child}") for child in children)
-    return Manifest(digest(word), 10, OCI_INDEX, entries, subject=digest(subject) if subject else "")
+    return Manifest(digest(word), 10, INDEX, entries, subject=digest(subject) if subject else "")
 
 
 def image(word: str, *layers: str, subject: str = "") -> Manifest:
@@ -37,12 +37,14 @@ def image(word: str, *layers: str, subject: str = "") -> Manifest:
                     digest(subject) if subject else "", "sbom" if subject else "")  # fmt: skip
 
 
-def stock(manifests: Mapping[str, list[Manifest]], tags: Mapping[str, Mapping[str, tuple[str, int]]]) -> Stock:
+def stock(
+    manifests: Mapping[str, list[Manifest]], tags: Mapping[str, Mapping[str, tuple[str, int]]], pushed: float = 0
+) -> Stock:
     """Manifests by name of the image; tags, each with the word of its manifest and when it was pushed."""
     return Stock(
         Links(
             {name: {tag: Tag(digest(word), at) for tag, (word, at) in each.items()} for name, each in tags.items()},
-            {name: frozenset(manifest.digest for manifest in each) for name, each in manifests.items()},
+            {name: dict.fromkeys((manifest.digest for manifest in each), pushed) for name, each in manifests.items()},
         ),
         {manifest.digest: manifest for each in manifests.values() for manifest in each},
     )
@@ -108,6 +110,37 @@ def test_what_is_being_pushed_stays_for_a_while() -> None:
     assert stays(held, Wanted((), OURS, now=20_000)) == {}
 
 
+@pytest.mark.parametrize(("now", "going"), [(10_001, 0), (20_000, 2)])
+def test_what_has_no_tag_yet_stays_for_a_while(now: float, going: int) -> None:
+    """A push brings each platform's manifest first, and their index when all are there."""
+    held = stock({"web": [image("arm", "a"), image("amd", "b")]}, {}, pushed=10_000)
+    assert len(Cleaning(held, kept(held, Wanted((), OURS, now=now))).going) == going
+
+
+def test_what_is_said_of_an_image_that_is_gone_is_no_version_and_goes() -> None:
+    held = stock(
+        {"web": [index("new"), image("sbom", "text", subject="gone"), index("sboms", "sbom")]},
+        {"web": {"v2": ("new", 1), referrers.fallback_tag(digest("gone")): ("sboms", 2)}},
+    )
+    wanted = Wanted((), OURS, versions=1)
+    assert stays(held, wanted) == {"v2": "of the last 1 versions"}
+    gone = {one for _, one in held.removal(Cleaning(held, kept(held, wanted)).going).delete}
+    assert gone == {digest("sboms"), digest("sbom")}
+
+
+def test_a_tag_that_leads_to_nothing_is_no_version_and_goes() -> None:
+    held = stock({"web": [index("a")]}, {"web": {"v1": ("a", 1), "v2": ("lost", 2)}})
+    assert stays(held, Wanted((), OURS, versions=1)) == {"v1": "of the last 1 versions"}
+
+
+def test_what_was_tagged_or_pushed_anew_since_a_removal_was_planned_stays() -> None:
+    manifests = {"web": [index("a"), index("b"), index("c")]}
+    before = stock(manifests, {"web": {"old": ("b", 1), "again": ("c", 1)}})
+    after = stock(manifests, {"web": {"tagged": ("a", 9), "old": ("b", 1), "again": ("c", 9)}})
+    plans = [Cleaning(held, kept(held, Wanted((), OURS, versions=0))) for held in (before, after)]
+    assert [str(item) for item in plans[1].agreed(plans[0])] == ["web:old"]
+
+
 def test_an_sbom_goes_with_its_image_and_stays_with_it() -> None:
     held = versions(2)
     first, second = sorted((item for item in held.items() if item.tag), key=lambda item: item.tag)
@@ -146,33 +179,44 @@ def test_what_is_freed_counts_a_shared_blob_only_with_its_last_user() -> None:
 
 
 @st.composite
-def stocks(draw: st.DrawFn) -> Stock:
-    """Any shape: a manifest leads to some with a higher number, two images share some."""
+def stocks(draw: st.DrawFn, said: bool) -> Stock:
+    """Any shape that digests allow: a manifest leads to some with a higher number, and may say something of one.
+
+    Not all of these are there. A tag may list what is said of one, or lead to nothing.
+    """
+    most = 3 if said else 0
     found: dict[str, list[Manifest]] = {}
     for name in ("web", "other"):
         found[name] = []
         for number in sorted(draw(st.sets(st.integers(0, 7)))):
             children = draw(st.sets(st.integers(number + 1, 9), max_size=3))
-            found[name].append(index(f"{name}{number}", *(f"{name}{child}" for child in children)))
+            about = draw(st.integers(number + 1, 9)) if said and draw(st.booleans()) else ""
+            parts = (f"{name}{child}" for child in children)
+            found[name].append(index(f"{name}{number}", *parts, subject=f"{name}{about}" if about else ""))
     words = {name: [f"{name}{number}" for number in range(8)] for name in found}
-    tags = {
-        name: {f"t{n}": (word, n) for n, word in enumerate(draw(st.lists(st.sampled_from(words[name]), max_size=5)))}
-        for name in found
-    }
+    tags = {}
+    for name in found:
+        tagged = draw(st.lists(st.sampled_from(words[name]), max_size=5))
+        of_images = {f"t{n}": (word, n) for n, word in enumerate(tagged)}
+        lists = draw(st.dictionaries(st.integers(1, 9), st.integers(0, 7), max_size=most))
+        of_subjects = {
+            referrers.fallback_tag(digest(f"{name}{of}")): (f"{name}{one}", 1) for of, one in lists.items() if one < of
+        }
+        tags[name] = {**of_images, **of_subjects}
     return stock(found, tags)
 
 
-@given(stocks(), st.data())
-def test_nothing_that_stays_loses_a_part(held: Stock, data: st.DataObject) -> None:
+@given(stocks(said=True), st.data())
+def test_nothing_that_stays_loses_a_part_or_what_is_said_of_it(held: Stock, data: st.DataObject) -> None:
     items = held.items()
     going = data.draw(st.lists(st.sampled_from(items), unique=True)) if items else []
     gone = {*held.removal(going).delete}
     for item in items:
         if item not in going:
-            assert not {(item.name, part) for part in held.closure(item.name, [item.digest])} & gone
+            assert not {(item.name, part) for part in held.with_referrers(item.name, [item.digest])} & gone
 
 
-@given(stocks())
+@given(stocks(said=False))
 def test_when_all_goes_nothing_is_left(held: Stock) -> None:
     everything = {(name, one) for name, digests in held.links.manifests.items() for one in digests}
     assert {*held.removal(held.items()).delete} == everything
@@ -197,14 +241,45 @@ def test_links_are_read_from_the_registrys_own_files() -> None:
             {
                 f"{base}/_manifests/tags/12/current/link": (a.encode(), 1_700_000_000),
                 f"{base}/_manifests/tags/12/index/sha256/{hexadecimal}/link": (a.encode(), 1),
-                f"{base}/_manifests/revisions/sha256/{hexadecimal}/link": (a.encode(), 1),
+                f"{base}/_manifests/revisions/sha256/{hexadecimal}/link": (a.encode(), 1_700_000_001),
                 f"{base}/_layers/sha256/{hexadecimal}/link": (a.encode(), 1),
                 f"{base}/_uploads/1/data": (b"half", 1),
             }
         )
     )
     assert found.tags == {"grafana/grafana": {"12": Tag(a, 1_700_000_000)}}
-    assert found.manifests == {"grafana/grafana": frozenset({a})}
+    assert found.manifests == {"grafana/grafana": {a: 1_700_000_001}}
+
+
+@given(st.data())
+def test_an_archive_that_was_cut_off_is_no_smaller_registry(data: st.DataObject) -> None:
+    base, value = "repositories/web/_manifests", "0" * 64
+    files = (f"revisions/sha256/{value}", "tags/v1/current")
+    whole = archive({f"{base}/{file}/link": (f"sha256:{value}".encode(), 1) for file in files}).getvalue()
+    end = len(whole.rstrip(b"\0"))
+    at = data.draw(st.integers(0, end // 512).map(lambda block: block * 512) | st.integers(0, end))
+    with pytest.raises(UserError, match="came only in part"):
+        links.parse(io.BytesIO(whole[:at]))
+    assert links.parse(io.BytesIO(whole)).tags == {"web": {"v1": Tag(f"sha256:{value}", 1)}}
+
+
+def test_of_two_images_with_one_tag_the_one_that_was_pushed_last_is_taken_along() -> None:
+    source = Links({"web": {"same": Tag("1", 9), "newer": Tag("2", 9), "older": Tag("3", 9), "new": Tag("4", 9)}})
+    there = Links({"web": {"same": Tag("1", 1), "newer": Tag("x", 1), "older": Tag("x", 10)}})
+    assert copying.behind(source, there) == (("web", "new", "4"), ("web", "newer", "2"))
+
+
+def test_a_tag_that_leads_to_nothing_is_left_behind_by_its_name() -> None:
+    held = stock({"web": [index("a")]}, {"web": {"v1": ("a", 1), "v2": ("lost", 2)}})
+    assert copying.lost(held) == ("web:v2",)
+    assert str(copying.Copied(1, 2, copying.lost(held))) == (
+        "1 of 2 manifests copied, without web:v2, which lead to nothing"
+    )
+
+
+def test_a_manifest_that_does_not_name_its_kind_is_what_its_form_says() -> None:
+    assert Manifest.parse(b'{"manifests": []}', "web").media_type == INDEX
+    assert Manifest.parse(b'{"layers": []}', "web").media_type == MANIFEST
 
 
 def test_tags_that_stand_for_something_else_by_now_are_not_the_same() -> None:
