@@ -16,6 +16,7 @@ import requests
 from docker.models.containers import Container
 from docker.types import Mount
 
+from image import links
 from image.cluster import Cluster, Node
 from image.container import BEFORE, DATA, data_wanted
 from image.container import NAME as CONTAINER
@@ -32,11 +33,14 @@ _NO_FOLDER = "bind source path does not exist"
 _BUILD_CACHE = 256 * 1024**2
 
 
-def start(cluster: Cluster, image: Image) -> None:
+def start(cluster: Cluster, image: Image, copied: links.Links | None = None) -> None:
     """Start the registry from an image in its node's own engine, in the place of the one that runs.
 
+    Args:
+        copied: what the one that runs has and the new one's data, too; more must not be lost.
+
     Raises:
-        UserError: it does not start or does not answer; the one from before runs again then.
+        UserError: it does not start or does not answer, or more was pushed; the one from before runs again then.
     """
     reference = image.reference(cluster.registry)
     try:
@@ -47,6 +51,9 @@ def start(cluster: Cluster, image: Image) -> None:
                 before.rename(BEFORE)
                 before.stop(timeout=STOPS_WITHIN)
             try:
+                # Now that nobody can push any more.
+                if before is not None and copied is not None and links.read(before) != copied:
+                    raise UserError("something was pushed while the registry moved", "the same command again")
                 client.containers.run(reference, name=CONTAINER, detach=True, **_settings(cluster))
                 wait(Registry.of(cluster), client)
             except BaseException:

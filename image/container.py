@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from image.cluster import REGISTRY_DATA_LABEL, Cluster, Endpoint, Node
@@ -49,12 +50,20 @@ def data_of(found: Mapping[str, Any]) -> str:
     return str(mount["Source"] if mount["Type"] == "bind" else mount["Name"])
 
 
-def elsewhere(cluster: Cluster) -> tuple[Node, ...]:
-    """The other nodes that have a registry of ours; those that do not answer are passed over."""
+@dataclass(frozen=True)
+class Elsewhere:
+    """Which of the other nodes have a registry of ours, or its volume, and which do not tell."""
+
+    nodes: tuple[Node, ...]
+    silent: tuple[Node, ...]
+
+
+def elsewhere(cluster: Cluster) -> Elsewhere:
+    """Ask the engines of the other nodes."""
     others = [node for node in cluster.nodes if node != cluster.registry_node and cluster.endpoint.tls]
     with ThreadPoolExecutor(max_workers=max(1, len(others))) as pool:
-        has = pool.map(lambda node: _has(cluster.engine(node)), others)
-        return tuple(node for node, one in zip(others, has, strict=True) if one)
+        has = list(zip(others, pool.map(lambda node: _has(cluster.engine(node)), others), strict=True))
+    return Elsewhere(tuple(node for node, one in has if one), tuple(node for node, one in has if one is None))
 
 
 def refuse_elsewhere(cluster: Cluster, found: Mapping[str, Any] | None) -> None:
@@ -62,24 +71,31 @@ def refuse_elsewhere(cluster: Cluster, found: Mapping[str, Any] | None) -> None:
     node, wanted = cluster.registry_node.name, data_wanted(cluster)
     move = f"python -m image --context {cluster.name} move-registry, which copies all of it"
     if found is None:
-        if others := elsewhere(cluster):
+        if others := elsewhere(cluster).nodes:
             where = " and ".join(other.name for other in others)
             raise UserError(f"the registry is labelled for {node}, but its images are on {where}", move)
+        if wanted != NAME and _ask(cluster.engine(cluster.registry_node), f"/volumes/{NAME}"):
+            raise UserError(f"the registry on {node} is labelled for {wanted}, but its images are in {NAME}", move)
     elif (actual := data_of(found)) != wanted:
         raise UserError(f"the registry on {node} has its data in {actual}, but is labelled for {wanted}", move)
 
 
-def _has(engine: Endpoint) -> bool:
+def _has(engine: Endpoint) -> bool | None:
+    """Whether a node has the container or the volume; None where it does not tell."""
     try:
-        return _find(engine, NAME) is not None
+        return bool(_find(engine, NAME) or _ask(engine, f"/volumes/{NAME}"))
     except EngineError:
-        return False
+        return None
 
 
 def _find(engine: Endpoint, name: str) -> Any | None:
     """What `docker inspect` shows of a container, if there is one."""
+    return _ask(engine, f"/containers/{name}/json")
+
+
+def _ask(engine: Endpoint, path: str) -> Any | None:
     try:
-        return engine.get(f"/containers/{name}/json")
+        return engine.get(path)
     except EngineError as error:
         if error.status == 404:
             return None

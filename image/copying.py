@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import requests
 
+from image import upload
 from image.errors import UserError
-from image.manifest import ACCEPT, Descriptor, Manifest
-from image.referrers import put_manifest
+from image.links import Links, Tag
+from image.manifest import Descriptor, Manifest
 from image.registry import NoAnswerError, Registry
 from image.stock import Stock
 
@@ -28,30 +29,49 @@ class Copied:
 
     manifests: int
     of: int
+    lost: tuple[str, ...] = ()
+    """Tags whose manifest is gone: a removal was cut off."""
 
     def __str__(self) -> str:
-        return f"{self.manifests} of {self.of} manifests copied"
+        lost = f", without {', '.join(self.lost)}, which lead to nothing" if self.lost else ""
+        return f"{self.manifests} of {self.of} manifests copied{lost}"
 
 
-def copy(source: Registry, stock: Stock, target: Registry) -> Copied:
-    """Copy what the target lacks; a tag that it has stays as it is, for it was pushed there since.
+def copy(source: Registry, stock: Stock, target: Registry, there: Links) -> Copied:
+    """Copy what the target lacks; of two images with one tag it has the one that was pushed last.
 
     Args:
         stock: what the source holds.
+        there: what the target held before.
 
     Raises:
         UserError: either registry refuses something; or does not answer.
     """
     wanted = [(name, digest) for name, digests in sorted(stock.links.manifests.items()) for digest in sorted(digests)]
-    lacking = [(name, digest) for name, digest in wanted if not _has(target, name, f"manifests/{digest}")]
+    lacking = [(name, digest) for name, digest in wanted if not upload.has(target, name, f"manifests/{digest}")]
     for name, digest in sorted(lacking, key=lambda one: _depth(stock, one[1])):
         _copy_manifest(source, target, name, stock.manifests[digest])
-    for name, tags in sorted(stock.links.tags.items()):
-        for tag, found in sorted(tags.items()):
-            if not _has(target, name, f"manifests/{tag}"):
-                manifest = stock.manifests[found.digest]
-                put_manifest(target, name, tag, _body(source, name, manifest), manifest.media_type)
-    return Copied(len(lacking), len(wanted))
+    for name, tag, digest in behind(stock.links, there):
+        if stock.has(name, digest):
+            manifest = stock.manifests[digest]
+            upload.manifest(target, name, tag, _body(source, name, manifest), manifest.media_type)
+    return Copied(len(lacking), len(wanted), lost(stock))
+
+
+def behind(source: Links, target: Links) -> tuple[tuple[str, str, str], ...]:
+    """Name, tag and digest of each tag that the target lacks, or has from an earlier push of something else."""
+    tags = [(name, tag, found) for name, tags in sorted(source.tags.items()) for tag, found in sorted(tags.items())]
+    return tuple((name, tag, found.digest) for name, tag, found in tags if _is_older(target.tag(name, tag), found))
+
+
+def _is_older(there: Tag | None, found: Tag) -> bool:
+    return there is None or (there.digest != found.digest and there.pushed < found.pushed)
+
+
+def lost(stock: Stock) -> tuple[str, ...]:
+    """The tags that lead to nothing."""
+    tags = [(name, tag, found.digest) for name, tags in sorted(stock.links.tags.items()) for tag, found in tags.items()]
+    return tuple(f"{name}:{tag}" for name, tag, digest in tags if not stock.has(name, digest))
 
 
 def _depth(stock: Stock, digest: str) -> int:
@@ -64,7 +84,7 @@ def _depth(stock: Stock, digest: str) -> int:
 def _copy_manifest(source: Registry, target: Registry, name: str, manifest: Manifest) -> None:
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         list(pool.map(lambda blob: _copy_blob(source, target, name, blob), dict.fromkeys(manifest.blobs)))
-    put_manifest(target, name, manifest.digest, _body(source, name, manifest), manifest.media_type)
+    upload.manifest(target, name, manifest.digest, _body(source, name, manifest), manifest.media_type)
 
 
 def _body(source: Registry, name: str, manifest: Manifest) -> bytes:
@@ -76,23 +96,12 @@ def _body(source: Registry, name: str, manifest: Manifest) -> bytes:
 
 def _copy_blob(source: Registry, target: Registry, name: str, blob: Descriptor) -> None:
     """Hand a blob through, piece by piece; the target takes it if its digest is right."""
-    if _has(target, name, f"blobs/{blob.digest}"):
+    if upload.has(target, name, f"blobs/{blob.digest}"):
         return
-    begun = target.ask("POST", f"/v2/{name}/blobs/uploads/")
-    if begun.status_code != requests.codes.accepted:
-        raise UserError(f"{target.address} takes no blob of {name}: {begun.status_code} {begun.text[:200]}")
     with source.ask("GET", f"/v2/{name}/blobs/{blob.digest}", stream=True) as read:
         if read.status_code != requests.codes.ok:
             raise UserError(f"{source.address}/{name}@{blob.digest} cannot be read: {read.status_code} {read.reason}")
-        place = begun.headers["Location"]
-        where = f"{place}{'&' if '?' in place else '?'}digest={blob.digest}"
-        put = target.ask("PUT", where, {"Content-Type": "application/octet-stream"}, _pieces(source, read))
-    if put.status_code != requests.codes.created:
-        raise UserError(
-            f"{name}@{blob.digest} of {source.address} is damaged: {target.address} answers {put.status_code}"
-            f" {put.text[:200]}",
-            "python -m image verify",
-        )
+        upload.blob(target, name, blob.digest, _pieces(source, read))
 
 
 def _pieces(source: Registry, answer: requests.Response) -> Iterator[bytes]:
@@ -100,7 +109,3 @@ def _pieces(source: Registry, answer: requests.Response) -> Iterator[bytes]:
         yield from answer.iter_content(_CHUNK)
     except requests.RequestException as error:
         raise NoAnswerError(f"{source.address} stopped answering: {error}", "the same command again") from error
-
-
-def _has(registry: Registry, name: str, what: str) -> bool:
-    return registry.ask("HEAD", f"/v2/{name}/{what}", {"Accept": ACCEPT}).ok

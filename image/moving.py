@@ -11,7 +11,7 @@ import requests
 from docker.models.containers import Container
 
 from image import bootstrap, build, container, links, plan, stock, usage, verification
-from image.cluster import Cluster, Node
+from image.cluster import REGISTRY_DATA_LABEL, REGISTRY_LABEL, Cluster, Node
 from image.copying import Copied, copy
 from image.errors import UserError
 from image.progress import Progress, step
@@ -21,43 +21,104 @@ from image.stock import Stock
 
 @dataclass(frozen=True)
 class Former:
-    """A registry that is not where the labels say."""
+    """A registry that is not where the labels say, or what is left of one: its volume."""
 
     node: Node
     address: str
     data: str
     """A path on its node, or the name of a volume."""
+    runs: bool = True
+    """Whether there is a container with this data."""
 
     def registry(self, cluster: Cluster) -> Registry:
         """How to ask it; raises UserError where its login is not known here any more."""
         return replace(Registry.of(cluster), address=self.address, login=Login.read(cluster.credentials, self.address))
 
+    def labelled(self, cluster: Cluster) -> Cluster:
+        """The cluster with labels for a registry that has this volume."""
+
+        def labels(node: Node) -> dict[str, str]:
+            others = {
+                key: value for key, value in node.labels.items() if key not in (REGISTRY_LABEL, REGISTRY_DATA_LABEL)
+            }
+            return {**others, REGISTRY_LABEL: self.address} if node == self.node else others
+
+        return replace(cluster, nodes=tuple(replace(node, labels=labels(node)) for node in cluster.nodes))
+
+    @property
+    def folder(self) -> bool:
+        return self.data.startswith("/")
+
+    @property
+    def removal(self) -> str:
+        """How a person removes the folder."""
+        return f"ssh {self.node.address} sudo rm -r {self.data}/docker"
+
 
 @dataclass(frozen=True)
-class Move:
-    """What was moved, and what a person does next."""
+class Found:
+    """The registries that are not where the labels say, and the nodes that could not be asked for one."""
+
+    formers: tuple[Former, ...]
+    silent: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was done, and what a person does next."""
 
     lines: tuple[str, ...]
+    silent: tuple[Node, ...]
+    """The nodes that could not be asked whether they have a registry."""
+
+    def check(self, cluster: Cluster) -> None:
+        """Raise UserError where a node was not asked: it may have what nobody has copied."""
+        if self.silent:
+            names = " and ".join(f"{node.name} ({node.address})" for node in self.silent)
+            raise UserError(
+                f"{names} could not be asked whether a registry is left there",
+                "the same command again when it answers;"
+                f" if it never will: python -m image --context {cluster.name} build-all",
+            )
 
 
-def move(cluster: Cluster, progress: Progress) -> Move:
+@dataclass(frozen=True)
+class _Served:
+    """A registry that answers, and its container."""
+
+    registry: Registry
+    container: Container
+
+
+def move(cluster: Cluster, progress: Progress) -> Moved:
     """Have all of it where the labels say, and leave what there was before; each blob is read there.
 
     Raises:
         UserError: a registry or an engine does not answer, or something is damaged. What was copied stays, the
             registry from before serves, and a second run goes on.
     """
-    formers = find(cluster)
-    said = [f"the registry is where it should be, {place(cluster)}"] if not formers else []
-    for former in formers:
-        copied = (_to_other_data if former.node == cluster.registry_node else _to_other_node)(cluster, former, progress)
-        said.append(f"{former.data} on {former.node.name}: {copied} to {place(cluster)}, each blob read and whole")
-    if formers:
-        command = f"python -m image --context {cluster.name}"
-        moved_node = any(former.node != cluster.registry_node for former in formers)
-        deploy = [f"  {command} deploy, which has the services ask here"] if moved_node else []
-        said += ["next:", *deploy, f"  {command} move-registry --remove-old"]
-    return Move(tuple(said))
+    with build.alone(cluster, progress):
+        found = find(cluster)
+        said = []
+        for former in found.formers:
+            here = former.node == cluster.registry_node and former.runs
+            copied = (_to_other_data if here else _to_labelled)(cluster, former, progress)
+            said.append(f"{former.data} on {former.node.name}: {copied} to {place(cluster)}, each blob read and whole")
+        if not found.formers and not found.silent:
+            Registry.of(cluster).check()
+            said.append(f"the registry is where it should be, {place(cluster)}")
+        return Moved((*(said or ["nothing was moved"]), *_next(cluster, found.formers)), found.silent)
+
+
+def _next(cluster: Cluster, formers: tuple[Former, ...]) -> list[str]:
+    """What a person does when all is there."""
+    command = f"python -m image --context {cluster.name}"
+    elsewhere = [former for former in formers if former.node != cluster.registry_node]
+    folders = [former for former in formers if former.folder and former not in elsewhere]
+    steps = [f"{command} deploy, which has the services ask here"] if elsewhere else []
+    steps += [f"{command} move-registry --remove-old"] if len(folders) < len(formers) else []
+    steps += [f"{former.removal}, when you are content" for former in folders]
+    return ["next:", *(f"  {one}" for one in steps)] if steps else []
 
 
 def place(cluster: Cluster) -> str:
@@ -65,86 +126,102 @@ def place(cluster: Cluster) -> str:
     return f"{container.data_wanted(cluster)} on {cluster.registry_node.name}"
 
 
-def find(cluster: Cluster) -> tuple[Former, ...]:
-    """The registries that are not where the labels say; those of nodes that do not answer are passed over."""
-    own = [cluster.registry_node] if _data(cluster, cluster.registry_node) != container.data_wanted(cluster) else []
-    nodes = (*own, *container.elsewhere(cluster))
-    return tuple(former for former in (_former(cluster, node) for node in nodes) if former)
+def find(cluster: Cluster) -> Found:
+    """Ask all nodes; raises UserError where the labelled one does not answer."""
+    others = container.elsewhere(cluster)
+    nodes = (cluster.registry_node, *others.nodes)
+    return Found(tuple(former for node in nodes for former in _formers(cluster, node)), others.silent)
 
 
-def remove_old(cluster: Cluster, progress: Progress) -> Move:
+def _formers(cluster: Cluster, node: Node) -> list[Former]:
+    """What a node has that the labels do not mean: a registry, and the volume of one whose container is gone."""
+    own = node == cluster.registry_node
+    wanted = container.data_wanted(cluster) if own else None
+    found = []
+    with _engine(cluster, node) as client:
+        registry = bootstrap.find(client)
+        has = container.data_of(registry.attrs) if registry else None
+        if registry and has and has != wanted:
+            (published,) = registry.attrs["HostConfig"]["PortBindings"][bootstrap.PORT][:1]
+            found.append(Former(node, f"{node.address}:{published['HostPort']}", has))
+        if container.NAME not in (has, wanted) and _volume(client):
+            port = cluster.registry.rpartition(":")[2]
+            address = cluster.registry if own else f"{node.address}:{port}"
+            found.append(Former(node, address, container.NAME, runs=False))
+    return found
+
+
+def _volume(client: docker.DockerClient) -> bool:
+    try:
+        client.volumes.get(container.NAME)
+    except docker.errors.NotFound:
+        return False
+    return True
+
+
+def remove_old(cluster: Cluster, progress: Progress) -> Moved:
     """Take away what was moved: only if all of it is in the registry and no service asks the old one.
 
     Raises:
         UserError: a service has not been deployed since, or something is not there yet; nothing is removed.
     """
-    formers = find(cluster)
-    if here := [former for former in formers if former.node == cluster.registry_node]:
-        raise UserError(f"the registry still has its data in {here[0].data}", "move-registry, without --remove-old")
-    _refuse_used(cluster, formers)
-    said = []
-    for former in formers:
-        _to_other_node(cluster, former, progress)
-        with _engine(cluster, former.node) as client:
-            if registry := bootstrap.find(client):
-                registry.remove(force=True)
-        said.append(f"removed the registry of {former.node.name}")
-        said += _remove_data(cluster, former.node, former.data)
-    if container.data_wanted(cluster) != container.NAME:
-        said += _remove_data(cluster, cluster.registry_node, container.NAME)
-    return Move(tuple(said or ["there is no old registry"]))
+    with build.alone(cluster, progress):
+        found = find(cluster)
+        for former in found.formers:
+            if former.node == cluster.registry_node and former.runs:
+                raise UserError(
+                    f"the registry still has its data in {former.data}", "move-registry, without --remove-old"
+                )
+        _refuse_used(cluster, found.formers)
+        said = []
+        for former in found.formers:
+            _to_labelled(cluster, former, progress)
+            said += _remove(cluster, former)
+        return Moved(tuple(said or ["there is no old registry"]), found.silent)
 
 
 def _refuse_used(cluster: Cluster, formers: tuple[Former, ...]) -> None:
+    addresses = {former.address for former in formers} - {cluster.registry}
     for use in usage.read(cluster):
-        for former in formers:
-            if not use.former and use.image.startswith(f"{former.address}/"):
-                raise UserError(
-                    f"{use.service} has its image from {former.address}; nothing is removed",
-                    f"python -m image --context {cluster.name} deploy",
-                )
+        if not use.former and (address := use.image.partition("/")[0]) in addresses:
+            raise UserError(
+                f"{use.service} has its image from {address}; nothing is removed",
+                f"python -m image --context {cluster.name} deploy",
+            )
 
 
-def _remove_data(cluster: Cluster, node: Node, data: str) -> list[str]:
-    """Remove a volume; of a folder, say how."""
-    if data.startswith("/"):
-        return [f"its data stays: ssh {node.address} sudo rm -r {data}/docker"]
-    with _engine(cluster, node) as client:
-        try:
-            client.volumes.get(data).remove()
-        except docker.errors.NotFound:
-            return []
-    return [f"removed the volume {data} on {node.name}"]
+def _remove(cluster: Cluster, former: Former) -> list[str]:
+    """Remove its container and its volume; of a folder, say how. A run that is cut off between finds the volume."""
+    said = []
+    with _engine(cluster, former.node) as client:
+        if former.runs and (registry := bootstrap.find(client)):
+            registry.remove(force=True)
+            said.append(f"removed the registry of {former.node.name}")
+        if former.folder:
+            return [*said, f"its data stays: {former.removal}"]
+        client.volumes.get(former.data).remove()
+    return [*said, f"removed the volume {former.data} on {former.node.name}"]
 
 
-def _to_other_node(cluster: Cluster, former: Former, progress: Progress) -> Copied:
-    """The registry of the labelled node is started if it does not run, and gets what it lacks."""
+def _to_labelled(cluster: Cluster, former: Former, progress: Progress) -> Copied:
+    """The registry that the labels mean is started if it does not run, and gets what it lacks."""
     if not _runs(cluster):
         build.start_registry(cluster, *_own(cluster), build.default_jobs(), progress)
-    source, target = former.registry(cluster), Registry.of(cluster)
-    before = _sound(cluster, former)
-    with step(progress, f"copy what {cluster.registry_node.name} lacks"):
-        copied = copy(source, before, target)
-    with _engine(cluster, cluster.registry_node) as client:
-        _arrived(client, container.NAME, target, before, progress)
-    return copied
+    with _serving(cluster, former, progress) as source, _engine(cluster, cluster.registry_node) as client:
+        target = _Served(Registry.of(cluster), client.containers.get(container.NAME))
+        return _fill(source, _sound(source), target, progress)
 
 
 def _to_other_data(cluster: Cluster, former: Former, progress: Progress) -> Copied:
     """A second registry has the new data while it is filled; then one with it takes the place of the first."""
-    source = former.registry(cluster)
     what, image = _own(cluster)
     build.make_registry(cluster, what, image, build.default_jobs(), progress)
-    with _engine(cluster, cluster.registry_node) as client:
-        before = _sound(cluster, former)
-        with _filling(cluster, client, image, source) as target:
-            with step(progress, f"copy to {container.data_wanted(cluster)}"):
-                copied = copy(source, before, target)
-            _arrived(client, bootstrap.FILLING, target, before, progress)
-        if _links(client, container.NAME) != before.links:
-            raise UserError("something was pushed while the registry moved", "the same command again")
+    with _serving(cluster, former, progress) as source:
+        before = _sound(source)
+        with _beside(cluster, image, source.registry) as target:
+            copied = _fill(source, before, target, progress)
     with step(progress, "start the registry with it"):
-        bootstrap.start(cluster, image)
+        bootstrap.start(cluster, image, before.links)
     return copied
 
 
@@ -155,32 +232,32 @@ def _own(cluster: Cluster) -> tuple[plan.Plan, plan.Image]:
 
 
 @contextmanager
-def _filling(cluster: Cluster, client: docker.DockerClient, image: plan.Image, source: Registry) -> Iterator[Registry]:
-    """A registry with the new data, at a port of its own, while the body fills it."""
-    registry = bootstrap.start_filling(cluster, client, image)
-    try:
-        (published,) = registry.attrs["NetworkSettings"]["Ports"][bootstrap.PORT][:1]
-        target = replace(source, address=f"{cluster.registry_node.address}:{published['HostPort']}")
-        bootstrap.wait(target, client)
-        yield target
-    finally:
-        registry.remove(force=True)
+def _serving(cluster: Cluster, former: Former, progress: Progress) -> Iterator[_Served]:
+    """A former registry; where only its volume is left, one that has it while the body runs."""
+    registry = former.registry(cluster)
+    if former.runs:
+        with _engine(cluster, former.node) as client:
+            yield _Served(registry, client.containers.get(container.NAME))
+        return
+    then = former.labelled(cluster)
+    what, image = _own(then)
+    build.make_registry(then, what, image, build.default_jobs(), progress)
+    with _beside(then, image, registry) as served:
+        yield served
 
 
-def _former(cluster: Cluster, node: Node) -> Former | None:
-    with _engine(cluster, node) as client:
-        registry = bootstrap.find(client)
-        if registry is None:
-            return None
-        (published,) = registry.attrs["HostConfig"]["PortBindings"][bootstrap.PORT][:1]
-        return Former(node, f"{node.address}:{published['HostPort']}", container.data_of(registry.attrs))
-
-
-def _data(cluster: Cluster, node: Node) -> str:
-    """Where the node's registry has its data; where it should be if there is none."""
-    with _engine(cluster, node) as client:
-        registry = bootstrap.find(client)
-        return container.data_of(registry.attrs) if registry else container.data_wanted(cluster)
+@contextmanager
+def _beside(cluster: Cluster, image: plan.Image, like: Registry) -> Iterator[_Served]:
+    """A registry with the data that the labels mean, at a port of its own, while the body runs."""
+    with _engine(cluster, cluster.registry_node) as client:
+        running = bootstrap.start_filling(cluster, client, image)
+        try:
+            (published,) = running.attrs["NetworkSettings"]["Ports"][bootstrap.PORT][:1]
+            registry = replace(like, address=f"{cluster.registry_node.address}:{published['HostPort']}")
+            bootstrap.wait(registry, client)
+            yield _Served(registry, running)
+        finally:
+            running.remove(force=True)
 
 
 def _runs(cluster: Cluster) -> bool:
@@ -189,30 +266,30 @@ def _runs(cluster: Cluster) -> bool:
         return registry is not None and registry.status == "running"
 
 
-def _sound(cluster: Cluster, former: Former) -> Stock:
-    """What a former registry holds; raises UserError where a part of it cannot be read."""
-    with _engine(cluster, former.node) as client:
-        found = stock.of(former.registry(cluster), _links(client, container.NAME))
+def _sound(source: _Served) -> Stock:
+    """What a registry holds; raises UserError where a part of it cannot be read."""
+    found = stock.of(source.registry, links.read(source.container))
     if found.damaged:
         what = "\n  ".join(found.damaged.values())
         raise UserError(
-            f"nothing is moved while these are damaged in {former.address}:\n  {what}", "rm --force IMAGE:TAG"
+            f"nothing is moved while these are damaged in {source.registry.address}:\n  {what}", "rm --force IMAGE:TAG"
         )
     return found
 
 
-def _links(client: docker.DockerClient, name: str) -> links.Links:
-    registry: Container = client.containers.get(name)
-    return links.read(registry)
+def _fill(source: _Served, before: Stock, target: _Served, progress: Progress) -> Copied:
+    """Copy what lacks, read all that is there then, and give the tags their own age again.
 
-
-def _arrived(client: docker.DockerClient, name: str, registry: Registry, before: Stock, progress: Progress) -> None:
-    """Read what has come, and give the tags their own age again; raises UserError where something is damaged."""
-    running: Container = client.containers.get(name)
-    found = links.read(running)
-    if damage := verification.blobs(registry, stock.of(registry, found), progress):
-        raise UserError(f"damaged in {registry.address}:\n  " + "\n  ".join(damage), "the same command again")
-    links.date(running, links.same(before.links, found))
+    Raises:
+        UserError: either registry refuses something, or something is damaged.
+    """
+    with step(progress, f"copy what {target.registry.address} lacks"):
+        copied = copy(source.registry, before, target.registry, links.read(target.container))
+    found = links.read(target.container)
+    if damage := verification.blobs(target.registry, stock.of(target.registry, found), progress):
+        raise UserError(f"damaged in {target.registry.address}:\n  " + "\n  ".join(damage), "the same command again")
+    links.date(target.container, links.same(before.links, found))
+    return copied
 
 
 @contextmanager

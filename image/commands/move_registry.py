@@ -26,3 +26,4 @@ def command(chosen: options.Chosen, remove_old: bool) -> None:
     with progress.shown(5) as told:
         moved = (moving.remove_old if remove_old else moving.move)(swarm, told)
     click.echo("\n".join(moved.lines))
+    moved.check(swarm)
