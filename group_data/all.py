@@ -9,7 +9,8 @@ cluster_name = "shelf"
 # The host whose disk keeps the images of the cluster's own registry.
 registry_node = "pi1"
 
-# Where on that host: a volume of its engine (None), or a folder that is there and belongs to root, e.g. on an SSD.
+# Where on that host: a volume of its engine (None), or a folder that is there and belongs to root, e.g. on an SSD: a
+# folder on it, not the place where it is mounted, which is there without it, too.
 # After a change of either, `python -m image move-registry` copies all of it: see docs/image.md.
 # registry_data = None  # or "/mnt/ssd/registry"
 
