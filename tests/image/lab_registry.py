@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +110,30 @@ def push_variant(lab: Lab, folder: Path, name: str, tag: str, node: str = "pi1")
         DOCKER_CONFIG=str(lab.folder), BUILDX_CONFIG=str(folder / "buildx"), BUILDX_BUILDER="",
     ).ok()  # fmt: skip
     return digest(lab, name, tag, node)
+
+
+def begun(lab: Lab, *argv: str) -> subprocess.Popen[str]:
+    """A command that goes on while the test does; in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "image", "--context", lab.name, *argv], cwd=ROOT, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def says(running: subprocess.Popen[str], word: str) -> None:
+    """Wait until it tells of its work with this word."""
+    assert running.stderr
+    seen = []
+    for line in running.stderr:
+        seen.append(line)
+        if word in line:
+            return
+    raise AssertionError(f"it ended with {running.wait()} and never said {word!r}: {seen}")
+
+
+@contextmanager
+def another_command(lab: Lab) -> Iterator[None]:
+    """As if another command of this clone changed the registry while the body runs."""
+    with (ROOT / ".build" / f"bake-{lab.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

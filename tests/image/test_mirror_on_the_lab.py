@@ -24,7 +24,7 @@ from image.skopeo import Access
 from pki.authority import Authority, Identities, pem
 from pki.context import docker_config_folder
 from tests.commands import Lab, command, until
-from tests.image.lab_registry import INDEX, curl, login, tags
+from tests.image.lab_registry import INDEX, another_command, begun, curl, login, says, tags
 from tests.image.test_images_on_the_lab import nodes_platform
 
 OPEN, LOCKED, TINY = 5001, 5002, 5003
@@ -158,6 +158,17 @@ def test_an_index_is_copied_byte_for_byte_and_other_nodes_pull_it(elsewhere: Els
     (tag,) = tags(lab, "mirror/hello")
     assert sha256(lab, "mirror/hello", tag) == elsewhere.digest
     pulls(lab, "pi2", reference)
+
+
+def test_nothing_is_copied_while_another_command_may_take_it_away(elsewhere: Elsewhere, file: Path) -> None:
+    """Until its index is there, gc would take each platform's image for garbage."""
+    lab = elsewhere.lab
+    with another_command(lab):
+        running = begun(lab, "mirror", "--file", str(file), "--insecure-source", f"{elsewhere.hello}:1.0")
+        says(running, "wait for another command")
+        assert not json.loads(curl(lab, "/v2/mirror/hello/tags/list")).get("tags")
+    assert running.wait(300) == 0
+    assert len(tags(lab, "mirror/hello")) == 1
 
 
 def test_what_is_recorded_is_mirrored_in_another_clone_and_a_second_time_not_at_all(

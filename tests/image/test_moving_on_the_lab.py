@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.commands import Lab
-from tests.image.lab_registry import digest, pulled, tags
+from tests.commands import Lab, until
+from tests.image.lab_registry import digest, pulled, push_variant, tags
 
 NAMES = ("busybox", "node_exporter", "prometheus", "registry")
 FOLDER = "/srv/registry"
@@ -37,6 +37,11 @@ def registries(lab: Lab) -> dict[str, str]:
     return {pi: names for pi, names in found.items() if names}
 
 
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 def provision(lab: Lab, folder: Path, **data: str) -> None:
     said = ", ".join(f"{key}={value!r}" for key, value in data.items())
     text = f"managers = _with(_managers, {said})\nworkers = _with(_workers, {said})"
@@ -60,7 +65,25 @@ def test_the_registry_moves_to_a_folder_to_another_node_and_back_and_nothing_is_
     stack.image("move-registry").ok()
     assert holds(stack, "pi1") == before
     assert pushed(stack, FOLDER, "pi1") == times
+
+    # Back and forth: a tag that has moved on is the new image wherever the registry goes.
+    first = push_variant(stack, made(tmp_path / "first"), "busybox", "v0-moving")
+    stack.provision().ok()
+    stack.image("move-registry").ok()
+    second = push_variant(stack, made(tmp_path / "second"), "busybox", "v0-moving")
+    provision(stack, tmp_path, registry_data=FOLDER)
+    stack.image("move-registry").ok()
+    assert first != second == digest(stack, "busybox", "v0-moving", "pi1")
+    stack.image("rm", "busybox:v0-moving").ok()
+
+    # The volume is all that there is: no empty registry is begun, and it goes when all is in the folder.
+    stack.on("pi1", "docker", "rm", "--force", "pishelf-registry").ok()
+    stack.on("pi1", "rm", "-r", f"{FOLDER}/docker").ok()
+    stack.image("build-all").refused("its images are in pishelf-registry", "move-registry")
     stack.image("move-registry", "--remove-old").ok()
+    stack.image("rm", "busybox:v0-moving").ok()
+    assert holds(stack, "pi1") == before
+    assert pushed(stack, FOLDER, "pi1") == times
     assert stack.on("pi1", "test", "-e", VOLUME).code == 1
 
     # To another node. The old one serves until nobody asks it.
@@ -84,8 +107,12 @@ def test_the_registry_moves_to_a_folder_to_another_node_and_back_and_nothing_is_
     stack.on("pi1", "rm", "-r", FOLDER).ok()
     assert registries(stack) == {"pi2": "pishelf-registry"}
 
-    # And back.
+    # And back. A node that is away may be the one that has the images.
     stack.provision().ok()
+    stack.on("pi2", "systemctl", "stop", "docker.service", "docker.socket").ok()
+    stack.image("move-registry").refused("pi2", "could not be asked")
+    stack.restart_engine("pi2")
+    until(lambda: stack.on("pi2", "docker", "info").code == 0)
     stack.image("move-registry").ok()
     stack.image("deploy").ok()
     stack.image("move-registry", "--remove-old").ok()
