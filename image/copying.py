@@ -61,11 +61,14 @@ def copy(source: Registry, stock: Stock, target: Registry, there: Links) -> Copi
 def behind(source: Links, target: Links) -> tuple[tuple[str, str, str], ...]:
     """Name, tag and digest of each tag that the target lacks, or has from an earlier push of something else."""
     tags = [(name, tag, found) for name, tags in sorted(source.tags.items()) for tag, found in sorted(tags.items())]
-    return tuple((name, tag, found.digest) for name, tag, found in tags if _is_older(target.tag(name, tag), found))
+    return tuple((name, tag, found.digest) for name, tag, found in tags if _lacks(target, name, tag, found))
 
 
-def _is_older(there: Tag | None, found: Tag) -> bool:
-    return there is None or (there.digest != found.digest and there.pushed < found.pushed)
+def _lacks(target: Links, name: str, tag: str, found: Tag) -> bool:
+    there = target.tag(name, tag)
+    if there is None or there.digest not in target.manifests.get(name, ()):
+        return True
+    return there.digest != found.digest and there.pushed < found.pushed
 
 
 def lost(stock: Stock) -> tuple[str, ...]:

@@ -264,9 +264,11 @@ def test_an_archive_that_was_cut_off_is_no_smaller_registry(data: st.DataObject)
 
 
 def test_of_two_images_with_one_tag_the_one_that_was_pushed_last_is_taken_along() -> None:
-    source = Links({"web": {"same": Tag("1", 9), "newer": Tag("2", 9), "older": Tag("3", 9), "new": Tag("4", 9)}})
-    there = Links({"web": {"same": Tag("1", 1), "newer": Tag("x", 1), "older": Tag("x", 10)}})
-    assert copying.behind(source, there) == (("web", "new", "4"), ("web", "newer", "2"))
+    words = {"same": "1", "newer": "2", "older": "3", "new": "4", "lost": "5"}
+    source = Links({"web": {tag: Tag(one, 9) for tag, one in words.items()}})
+    tags = {"same": Tag("1", 1), "newer": Tag("x", 1), "older": Tag("x", 10), "lost": Tag("gone", 10)}
+    there = Links({"web": tags}, {"web": dict.fromkeys(("1", "x"), 1)})
+    assert copying.behind(source, there) == (("web", "lost", "5"), ("web", "new", "4"), ("web", "newer", "2"))
 
 
 def test_a_tag_that_leads_to_nothing_is_left_behind_by_its_name() -> None:
