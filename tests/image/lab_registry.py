@@ -6,9 +6,10 @@ import base64
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,12 +113,18 @@ def push_variant(lab: Lab, folder: Path, name: str, tag: str, node: str = "pi1")
     return digest(lab, name, tag, node)
 
 
-def begun(lab: Lab, *argv: str) -> subprocess.Popen[str]:
-    """A command that goes on while the test does; in a process group of its own."""
-    return subprocess.Popen(
+@contextmanager
+def begun(lab: Lab, *argv: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on while the body runs, and no longer."""
+    with subprocess.Popen(
         [sys.executable, "-m", "image", "--context", lab.name, *argv], cwd=ROOT, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    ) as running:  # fmt: skip
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
 
 
 def says(running: subprocess.Popen[str], word: str) -> None:
@@ -132,8 +139,8 @@ def says(running: subprocess.Popen[str], word: str) -> None:
 
 
 @contextmanager
-def another_command(lab: Lab) -> Iterator[None]:
-    """As if another command of this clone changed the registry while the body runs."""
+def another_command(lab: Lab) -> Iterator[Callable[[], None]]:
+    """As if another command of this clone changed the registry while the body runs, or until it calls what it gets."""
     with (ROOT / ".build" / f"bake-{lab.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield lambda: fcntl.flock(file, fcntl.LOCK_UN)

@@ -163,11 +163,12 @@ def test_an_index_is_copied_byte_for_byte_and_other_nodes_pull_it(elsewhere: Els
 def test_nothing_is_copied_while_another_command_may_take_it_away(elsewhere: Elsewhere, file: Path) -> None:
     """Until its index is there, gc would take each platform's image for garbage."""
     lab = elsewhere.lab
-    with another_command(lab):
-        running = begun(lab, "mirror", "--file", str(file), "--insecure-source", f"{elsewhere.hello}:1.0")
+    mirrored = ("mirror", "--file", str(file), "--insecure-source", f"{elsewhere.hello}:1.0")
+    with another_command(lab) as release, begun(lab, *mirrored) as running:
         says(running, "wait for another command")
         assert not json.loads(curl(lab, "/v2/mirror/hello/tags/list")).get("tags")
-    assert running.wait(300) == 0
+        release()
+        assert running.wait(300) == 0
     assert len(tags(lab, "mirror/hello")) == 1
 
 

@@ -57,7 +57,11 @@ def answers(lab: Lab) -> bool:
 def variants(stack: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Six made-up versions of busybox' image, each with content of its own: digest by tag."""
     folder = tmp_path_factory.mktemp("variants")
-    yield {tag: push_variant(stack, folder, NAME, tag) for tag in (f"v0.0.{number}-test" for number in range(6))}
+    pushed = {tag: push_variant(stack, folder, NAME, tag) for tag in (f"v0.0.{number}-test" for number in range(6))}
+    for minute, tag in enumerate(pushed, start=1):  # some were pushed within one second
+        link = f"{VOLUME}/docker/registry/v2/repositories/{NAME}/_manifests/tags/{tag}/current/link"
+        stack.on("pi1", "touch", f"--date={minute} minutes", link).ok()
+    yield pushed
     if left := [f"{NAME}:{tag}" for tag in versions(stack, NAME) if tag.endswith("-test")]:
         stack.image("rm", *left).ok()
     stack.image("gc", "--yes").ok()
@@ -150,10 +154,10 @@ def test_a_gc_that_is_killed_leaves_the_registry_running_and_a_second_one_ends_i
     layer = next(iter(blobs_in_volume(stack, variants[last])), "")
     moments = (("remove", signal.SIGKILL), ("collect", signal.SIGINT), ("collect", signal.SIGKILL))
     for word, how in moments:
-        running = begun(stack, "gc", "--yes")
-        says(running, word)
-        os.killpg(running.pid, how)
-        running.wait(60)
+        with begun(stack, "gc", "--yes") as running:
+            says(running, word)
+            os.killpg(running.pid, how)
+            running.wait(60)
         until(lambda: answers(stack), seconds=60)
     stack.image("gc", "--yes").ok()
     assert layer
@@ -167,12 +171,12 @@ def test_what_gets_its_tag_while_gc_waits_for_its_turn_stays(stack: Lab, tmp_pat
     kept = f"{VOLUME}/docker/registry/v2/repositories/{NAME}/_manifests/revisions"
     stack.on("pi1", "find", kept, "-name", "link", "-exec", "touch", "--date=2 hours ago", "{}", "+").ok()
     assert f"{NAME} without a tag" in stack.image("gc").ok()
-    with another_command(stack):
-        running = begun(stack, "gc", "--yes")
+    with another_command(stack) as release, begun(stack, "gc", "--yes") as running:
         says(running, "wait for another command")
         put = ("--request", "PUT", "-H", f"Content-Type: {INDEX}", "--data-binary", body)
         assert curl(stack, f"/v2/{NAME}/manifests/v0-late", *put) == ""
-    assert running.wait(300) == 0
+        release()
+        assert running.wait(300) == 0
     assert digest(stack, NAME, "v0-late") == pushed
     assert pulled(stack, "pi2", f"{NAME}:v0-late") == ""
     stack.image("rm", f"{NAME}:v0-late").ok()
@@ -181,10 +185,8 @@ def test_what_gets_its_tag_while_gc_waits_for_its_turn_stays(stack: Lab, tmp_pat
 def test_what_takes_from_the_registry_waits_for_its_turn(stack: Lab) -> None:
     with another_command(stack):
         for argv in (("rm", f"{NAME}:none"), ("move-registry",)):
-            running = begun(stack, *argv)
-            says(running, "wait for another command")
-            os.killpg(running.pid, signal.SIGKILL)
-            running.wait(60)
+            with begun(stack, *argv) as running:
+                says(running, "wait for another command")
 
 
 def blobs_in_volume(lab: Lab, wanted: str) -> list[str]:
