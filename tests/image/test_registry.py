@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from image import published
+from image import bake, published
 from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
 from image.pack import Sizes
@@ -259,7 +259,7 @@ def test_an_image_without_a_nodes_platform_is_told_with_it(server: Server, clust
 def test_sizes_travel_with_the_index(registry: Registry) -> None:
     sizes = {ARM64: Sizes(100, 30), ARMV7: Sizes(90, None, "stays unpacked: it crashed")}
     manifests = dict.fromkeys(sizes, "sha256:1")
-    found = Index("sha256:0", manifests, {ANNOTATION: published.annotation(True, sizes)})
+    found = Index("sha256:0", manifests, {ANNOTATION: bake.annotation(True, sizes)})
     reference = f"{registry.address}/hello@sha256:0"
     expected = Published("hello", reference, image().tag, frozenset(sizes), True, sizes, manifests)
     assert published.describe(registry, image(), found) == expected

@@ -142,7 +142,7 @@ def test_an_image_that_is_not_pushed_is_described_from_its_programs(images: Lab)
     curl(images, f"/v2/busybox/manifests/{tag('busybox')}", "--request", "DELETE")
     try:
         done = images.image("sbom", "busybox")
-        assert f"the registry has none for {tag('busybox')}" in done.stderr
+        assert f"the registry has none of {tag('busybox')}" in done.stderr
         assert done.ok() == pushed
     finally:
         images.image("build-all", "busybox").ok()
