@@ -107,7 +107,8 @@ def status(cluster: Cluster, plan: Plan) -> Status:
             there = published.ask(registry, plan.images)
         except NoAnswerError as error:
             if own is None:
-                raise
+                said = error.message.partition("\n")[0]
+                raise UserError(said, f"{cluster.command} build-all, without a name: that starts it") from error
             if running and running.result():
                 raise UserError(error.message.partition("\n")[0], f"docker logs {container.NAME}") from error
             there = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable
@@ -72,6 +74,18 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("\nStopped.", err=True)
             ctx.exit(_INTERRUPTED)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()  # what cannot be written is told here, and not by Python as it ends
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            click.echo("Error: cannot write to standard output: no space left on device", err=True)
+            os._exit(1)  # Python would try to write it once more
 
 
 def sections(names: Iterable[str]) -> list[tuple[str, list[str]]]:

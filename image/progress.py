@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -110,7 +111,7 @@ class Bar:
 def shown(total: int, left: TimeLeft | None = None) -> Iterator[Progress]:
     """The progress that fits standard error, for so many pieces of work and, where one can say, the time left."""
     left = left or TimeLeft((), 1)
-    with Bar(total, left) if terminal.lively() else Lines(left) as progress:
+    with Bar(total, left) if terminal.lively(sys.stderr) else Lines(left) as progress:
         yield progress
 
 

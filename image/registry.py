@@ -202,7 +202,8 @@ class Registry:
         if answer.status_code == requests.codes.unauthorized:
             raise UserError(
                 f"the registry at {self.address} refuses the password of {self.login.user!r}",
-                f"docker --config {self.credentials} login {self.address}, or provision again",
+                "pyinfra inventory.py deploys/swarm.py, which makes this login the registry's; or "
+                f"docker --config {self.credentials} login {self.address}",
             )
         return answer
 

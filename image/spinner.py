@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,9 @@ class Spinners:
         self._console = console
         # One spinner a service, kept from look to look so that it turns evenly.
         self._turning: dict[str, Spinner] = {}
-        self._live = Live(console=console, transient=True, refresh_per_second=8) if terminal.lively() else None
+        self._live = (
+            Live(console=console, transient=True, refresh_per_second=8) if terminal.lively(sys.stderr) else None
+        )
         self._said: dict[str, str] = {}
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from image.cluster import Node
 from image.columns import aligned
 from image.reference import shortened
 from image.rollout import NAMESPACE_LABEL, STACK
+from image.terminal import lively
 
 Phase = watch.Phase
 Rows = list[tuple[str, ...]]
@@ -148,7 +150,7 @@ def show(status: Status) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not lively(sys.stdout):
         console.print("\n".join(lines(status)), markup=False, soft_wrap=True)
         return
     for head, *rows in status.tables:

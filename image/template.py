@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +165,19 @@ def _filled(values: Mapping[str, Any], template: Path, load: Callable[[jinja2.En
     except jinja2.UndefinedError as error:
         raise UserError(
             f"{template.name}, line {_line_of(error, template)}: {error.message}",
-            f"one of the variables {', '.join(sorted(values))}",
+            _meant(error.message or "", values),
         ) from error
+
+
+def _meant(message: str, values: Mapping[str, Any]) -> str:
+    """What to write instead of a variable that is not there: the nearest, or what there is."""
+    known = {key: key for key in values}
+    for name, value in values.items():
+        known |= {key: f"{name}.{key}" for key in value} if isinstance(value, Mapping) else {}
+    words = re.findall(r"'(\w+)'", message)
+    near = get_close_matches(words[-1], known, n=1) if words else []
+    there = f"one of {', '.join(sorted(known.values()))}"
+    return f"{known[near[0]]}; or {there}" if near else f"{there}; a mirror is there once `mirror NAME` enabled it"
 
 
 def _line_of(error: BaseException, template: Path) -> int | str:

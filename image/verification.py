@@ -31,15 +31,18 @@ class Result:
     nodes: tuple[str, ...]
     pulls: int
     damage: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.damage
+    failed: tuple[str, ...] = ()
+    """What a node could not pull, or why it could not be asked; the registry's images may be whole."""
 
     def check(self, cluster: Cluster) -> None:
-        """Raise UserError where something is damaged, with the way out."""
-        if not self.ok:
+        """Raise UserError where something is damaged or was not pulled, with the way out."""
+        if self.damage:
             raise UserError(f"{len(self.damage)} damaged in the registry", repair(cluster))
+        if self.failed:
+            raise UserError(
+                "not every node could pull everything; all that the registry has is whole",
+                "start the node, or pyinfra inventory.py deploys/doctor.py, which says what it lacks",
+            )
 
     def json(self) -> str:
         """For scripts."""
@@ -48,8 +51,9 @@ class Result:
     def lines(self) -> list[str]:
         """For people."""
         pulled = f", {self.pulls} pulls on {', '.join(self.nodes)}" if self.nodes else ""
-        verdict = "all whole" if self.ok else f"{len(self.damage)} damaged"
-        return [*self.damage, f"registry: {len(self.images)} images{pulled}: {verdict}"]
+        verdict = f"{len(self.damage)} damaged" if self.damage else "all whole"
+        verdict += f", {len(self.failed)} not pulled" if self.failed else ""
+        return [*self.damage, *self.failed, f"registry: {len(self.images)} images{pulled}: {verdict}"]
 
 
 def repair(cluster: Cluster) -> str:
@@ -67,7 +71,7 @@ def everything(cluster: Cluster, stock: Stock, progress: Progress) -> Result:
     with step(progress, f"pull on {', '.join(node.name for node in cluster.nodes)}"):
         pulls, failed = pull_everywhere(cluster, stock)
     nodes = tuple(node.name for node in cluster.nodes)
-    return Result(tuple(map(str, stock.items())), nodes, pulls, (*damage, *failed))
+    return Result(tuple(map(str, stock.items())), nodes, pulls, damage, failed)
 
 
 def blobs(registry: Registry, stock: Stock, progress: Progress) -> tuple[str, ...]:

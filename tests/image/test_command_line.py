@@ -269,6 +269,11 @@ def test_a_pipe_that_is_closed_is_no_reason_for_a_traceback(reader: str) -> None
     assert done.stderr == ""
 
 
+def test_a_full_disk_under_the_output_is_one_sentence() -> None:
+    done = command("bash", "-c", f"{shlex.quote(sys.executable)} -m image --help >/dev/full")
+    assert (done.code, done.stderr) == (1, "Error: cannot write to standard output: no space left on device\n")
+
+
 def test_ctrl_c_ends_with_130_and_without_a_traceback() -> None:
     """While an engine is asked that takes the connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -87,6 +87,21 @@ def test_a_missing_variable_is_told_with_file_and_line():
         template.render(template.variables(CLUSTER, {"node_exporter": "x"}, template.settings()))
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("images.prometeus", "images.prometheus; or one of "),
+        ("setings.web_port", "settings; or one of "),
+        ("mirrors.portainer", "one of .*; a mirror is there once `mirror NAME` enabled it"),
+    ],
+)
+def test_a_misspelt_variable_is_answered_with_the_nearest(tmp_path, written, meant):
+    file = tmp_path / "stack.yml.j2"
+    file.write_text("{{ " + written + " }}\n")
+    with pytest.raises(UserError, match=rf"line 1: .*\n  Try: {meant}"):
+        template.render({**template.variables(CLUSTER, IMAGES, template.settings()), "mirrors": {}}, file)
+
+
 def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
     file = tmp_path / "stack.yml.j2"
     file.write_text("services:\n  {% if %}\n")
