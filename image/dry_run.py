@@ -145,8 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the base class calls it
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        said = self.server.taken.answer(urlsplit(self.path).path, body)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not body.rstrip().endswith(b"}"):
+            raise ConnectionError("docker went away within its request")
+        said = self.server.taken.answer(urlsplit(self.path).path, json.loads(body))
         self._say(201 if self.path.endswith("/create") else 200, _JSON, json.dumps(said).encode())
 
     def do_DELETE(self) -> None:

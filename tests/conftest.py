@@ -20,8 +20,9 @@ NODES = 3
 # How long an example takes says something of the machine's load, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-# A run that a shell put into the background ignores Ctrl-C, and so would all that it starts.
+# A run in the background of a shell or of nohup ignores these, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The fixtures that hold a lab, the ones with the longest tests first.
 LABS = ("blank", "five", "blank_shop", "lan", "small", "second", "single", "blank_only")
 

@@ -304,7 +304,8 @@ class Trial:
         return {line.split()[0] for line in listed.said.splitlines()}
 
     def close(self) -> None:
-        self._lab.docker("stack", "rm", self.NAME).ok()
+        # Again while a task that has just ended still holds the network.
+        until(lambda: self._lab.docker("stack", "rm", self.NAME).code == 0)
         network = ("network", "ls", "--quiet", "--filter", f"label=com.docker.stack.namespace={self.NAME}")
         until(lambda: self._lab.docker(*network).ok() == "")
         self._client.close()
