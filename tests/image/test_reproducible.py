@@ -65,7 +65,8 @@ def test_images_have_the_same_digests_from_another_folder_and_a_cold_buildkit(im
     # As another user on another machine would, whose files nobody else may read: nothing is there but Go's own cache.
     own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "GOCACHE": run("go", "env", "GOCACHE").strip()}
     done = subprocess.run(
-        [sys.executable, "-m", "image", "--context", images.name, "--credentials", images.folder, "build-all", *SMALL, *wanted],
+        [sys.executable, "-m", "image", "--context", images.name, "--credentials", images.folder, "build-all",
+         *SMALL, *wanted],
         cwd=clone, env={**os.environ, **own}, umask=0o077, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
