@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from image.errors import UserError
-from image.manifest import INDEX, MANIFEST
+from image import upload
+from image.manifest import INDEX, MANIFEST, digest_of
 from image.platform import Platform
 from image.registry import Registry
 
@@ -25,14 +24,14 @@ def push(registry: Registry, platforms: Iterable[Platform]) -> None:
     entries = []
     for platform in platforms:
         config = _text({**_described(platform), "config": {}, "rootfs": {"type": "layers", "diff_ids": []}})
-        _blob(registry, config)
-        about = {"mediaType": _CONFIG, "digest": _digest(config), "size": len(config)}
+        upload.blob(registry, NAME, digest_of(config), config)
+        about = {"mediaType": _CONFIG, "digest": digest_of(config), "size": len(config)}
         manifest = _text({"schemaVersion": 2, "mediaType": MANIFEST, "config": about, "layers": []})
-        _manifest(registry, _digest(manifest), MANIFEST, manifest)
-        entry = {"mediaType": MANIFEST, "digest": _digest(manifest), "size": len(manifest)}
+        upload.manifest(registry, NAME, digest_of(manifest), manifest, MANIFEST)
+        entry = {"mediaType": MANIFEST, "digest": digest_of(manifest), "size": len(manifest)}
         entries.append({**entry, "platform": _described(platform)})
     index = _text({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
-    _manifest(registry, "latest", INDEX, index)
+    upload.manifest(registry, NAME, "latest", index, INDEX)
 
 
 def _described(platform: Platform) -> dict[str, str]:
@@ -40,23 +39,5 @@ def _described(platform: Platform) -> dict[str, str]:
     return {"os": platform.os, "architecture": platform.architecture, **variant}
 
 
-def _blob(registry: Registry, content: bytes) -> None:
-    begun = registry.ask("POST", f"/v2/{NAME}/blobs/uploads/")
-    where = begun.headers.get("Location", "")
-    done = registry.ask("PUT", f"{where}&digest={_digest(content)}", data=content)
-    if done.status_code != 201:
-        raise UserError(f"{registry.address} does not take a blob: it answers {begun.status_code}, {done.status_code}")
-
-
-def _manifest(registry: Registry, reference: str, kind: str, content: bytes) -> None:
-    done = registry.ask("PUT", f"/v2/{NAME}/manifests/{reference}", {"Content-Type": kind}, content)
-    if done.status_code != 201:
-        raise UserError(f"{registry.address} does not take a manifest: it answers {done.status_code} {done.text}")
-
-
 def _text(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode()
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -229,7 +229,7 @@ def collect(cluster: Cluster) -> Freed:
         with closing(cluster.engine(cluster.registry_node).client()) as client:
             container = bootstrap.find(client)
             if container is None:
-                raise UserError("there is no registry", f"python -m image --context {cluster.name} build-all")
+                raise UserError("there is no registry", f"{cluster.command} build-all")
             container.put_archive(_DATA, _archive(word))
             container.restart(timeout=bootstrap.STOPS_WITHIN)
             bootstrap.wait(Registry.of(cluster), client, _COLLECTS_WITHIN)

@@ -69,7 +69,7 @@ def elsewhere(cluster: Cluster) -> Elsewhere:
 def refuse_elsewhere(cluster: Cluster, found: Mapping[str, Any] | None) -> None:
     """Raise UserError where the images are with another node's registry, or in other data on this one."""
     node, wanted = cluster.registry_node.name, data_wanted(cluster)
-    move = f"python -m image --context {cluster.name} move-registry, which copies all of it"
+    move = f"{cluster.command} move-registry, which copies all of it"
     if found is None:
         if others := elsewhere(cluster).nodes:
             where = " and ".join(other.name for other in others)

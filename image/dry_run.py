@@ -145,8 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the base class calls it
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if not body.rstrip().endswith(b"}"):
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if not length or len(body) < length:
             raise ConnectionError("docker went away within its request")
         said = self.server.taken.answer(urlsplit(self.path).path, json.loads(body))
         self._say(201 if self.path.endswith("/create") else 200, _JSON, json.dumps(said).encode())

@@ -167,7 +167,7 @@ def references(cluster: Cluster, file: Path = mirrors.FILE) -> dict[str, str]:
     for mirror in missing(Registry.of(cluster), enabled):
         raise UserError(
             f"mirror {mirror} is enabled in {file.name}, and not in the registry at {cluster.registry}",
-            f"python -m image --context {cluster.name} mirror {mirror.name}; or enabled = false",
+            f"{cluster.command} mirror {mirror.name}; or enabled = false",
         )
     return {mirror.name: mirror.reference(cluster.registry) for mirror in enabled}
 

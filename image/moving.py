@@ -77,8 +77,7 @@ class Moved:
             names = " and ".join(f"{node.name} ({node.address})" for node in self.silent)
             raise UserError(
                 f"{names} could not be asked whether a registry is left there",
-                "the same command again when it answers;"
-                f" if it never will: python -m image --context {cluster.name} build-all",
+                f"the same command again when it answers; if it never will: {cluster.command} build-all",
             )
 
 
@@ -112,7 +111,7 @@ def move(cluster: Cluster, progress: Progress) -> Moved:
 
 def _next(cluster: Cluster, formers: tuple[Former, ...]) -> list[str]:
     """What a person does when all is there."""
-    command = f"python -m image --context {cluster.name}"
+    command = cluster.command
     elsewhere = [former for former in formers if former.node != cluster.registry_node]
     folders = [former for former in formers if former.folder and former not in elsewhere]
     steps = [f"{command} deploy, which has the services ask here"] if elsewhere else []
@@ -186,7 +185,7 @@ def _refuse_used(cluster: Cluster, formers: tuple[Former, ...]) -> None:
         if not use.former and (address := use.image.partition("/")[0]) in addresses:
             raise UserError(
                 f"{use.service} has its image from {address}; nothing is removed",
-                f"python -m image --context {cluster.name} deploy",
+                f"{cluster.command} deploy",
             )
 
 

@@ -45,13 +45,13 @@ def resolve(cluster: Cluster, images: Iterable[Image]) -> tuple[Published, ...]:
         if published is None:
             raise UserError(
                 f"image {image.name} ({image.tag}) is not in the registry at {cluster.registry}",
-                f"python -m image --context {cluster.name} build-all",
+                f"{cluster.command} build-all",
             )
         if lacking := set(cluster.platforms) - published.platforms:
             raise UserError(
                 f"image {image.name} ({image.tag}) has no {' and no '.join(map(str, sorted(lacking)))}, "
                 "which a node runs",
-                f"python -m image --context {cluster.name} build-all",
+                f"{cluster.command} build-all",
             )
     return tuple(found[image.name] for image in images)
 

@@ -14,7 +14,7 @@ from image.errors import UserError, raise_all
 from image.manifest import INDEX
 from image.platform import Platform
 from image.published import Published
-from image.registry import Registry
+from image.registry import Index, Registry
 from image.verified import verify
 
 
@@ -37,20 +37,15 @@ def publish(registry: Registry, images: Iterable[Contents], digests: Mapping[str
 
 def _publish(registry: Registry, contents: Contents, digest: str) -> None:
     image = contents.image
-    wrong = [*verify(registry, image.name, digest, platforms=True), *_lacking(registry, contents, digest)]
-    if wrong:
+    where, index = f"{image.name}@{digest}", registry.manifest(image.name, digest)
+    has = Index.parse(index, where).platforms if index else ()
+    wrong = [*verify(registry, image.name, digest, platforms=True), *unlike(where, has, contents.programs)]
+    if wrong or index is None:
         raise UserError("\n".join(("the registry does not hold what was pushed:", *wrong)), "build-all again")
-    index = registry.ask("GET", f"/v2/{image.name}/manifests/{digest}", {"Accept": INDEX}).content
     subject = referrers.Subject(digest, len(index))
     referrers.attach(registry, image.name, subject, sbom.MEDIA_TYPE, sbom.of(contents))
     upload.manifest(registry, image.name, image.tag, index, INDEX)
     registry.delete(image.name, INCOMING)
-
-
-def _lacking(registry: Registry, contents: Contents, digest: str) -> list[str]:
-    """Platforms that were built and are not in the index, or the other way round."""
-    index = registry.index(contents.image.name, digest)
-    return unlike(f"{contents.image.name}@{digest}", index.platforms if index else (), contents.programs)
 
 
 def unlike(what: str, has: Collection[Platform], built: Collection[Platform]) -> list[str]:

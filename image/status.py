@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import click
 import docker
 
 from image import history, watch
@@ -144,15 +145,15 @@ def lines(status: Status) -> list[str]:
 
 def show(status: Status) -> None:
     """To standard output: tables with colours on a terminal, plain lines elsewhere."""
+    if not lively(sys.stdout):
+        click.echo("\n".join(lines(status)))
+        return
     from rich import box  # a quarter of the time that `--help` takes
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    if not lively(sys.stdout):
-        console.print("\n".join(lines(status)), markup=False, soft_wrap=True)
-        return
     for head, *rows in status.tables:
         table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
         for row in rows:

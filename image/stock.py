@@ -167,7 +167,7 @@ def read(cluster: Cluster) -> Stock:
                 refuse_elsewhere(cluster, None)
                 raise UserError(
                     f"{cluster.registry_node.name} has no registry yet",
-                    f"python -m image --context {cluster.name} build-all, which starts it",
+                    f"{cluster.command} build-all, which starts it",
                 )
             return of(registry, links.read(container))
     except (docker.errors.DockerException, requests.RequestException) as error:

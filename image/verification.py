@@ -58,7 +58,7 @@ class Result:
 
 def repair(cluster: Cluster) -> str:
     """How a person replaces what is damaged."""
-    command = f"python -m image --context {cluster.name}"
+    command = cluster.command
     return (
         f"{command} rm --force IMAGE:TAG, {command} gc --yes, then {command} build-all;"
         " an image from elsewhere is mirrored again"

@@ -21,7 +21,7 @@ AMD64 = Platform.parse("linux/amd64")
 PI1 = Node("1", "pi1", "198.18.0.11", "manager", True, AMD64, {"registry": "198.18.0.11:5000"})
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376", Path("/certs")), (PI1,), Path("/login"))
 (IMAGE,) = plan.read(("node_exporter",))
-PLACE = Place(IMAGE, CLUSTER, Path("/work"), Path("/ko"))
+PLACE = Place(IMAGE, CLUSTER, Path("/bench"), Path("/ko"))
 
 
 def took(way: str, wall: float, scenario: str = "cold") -> Made:
@@ -32,8 +32,8 @@ def test_the_floor_compiles_with_the_flags_of_this_project() -> None:
     commands = [command for step in FLOOR.steps(PLACE) for command in step]
     for command, platform in zip(commands, PLATFORMS, strict=True):
         words = recipe.go_build(PLACE.go, IMAGE.version)
-        assert command.argv == (*words, "-o", f"/work/programs/{platform}/bin/node_exporter", ".")
-        assert command.env.items() >= {**recipe.go_environment(platform), "GOCACHE": "/work/go-build"}.items()
+        assert command.argv == (*words, "-o", f"/bench/programs/{platform}/bin/node_exporter", ".")
+        assert command.env.items() >= {**recipe.go_environment(platform), "GOCACHE": "/bench/go-build"}.items()
         assert command.cwd == IMAGE.folder
 
 
@@ -55,8 +55,8 @@ def test_ko_compiles_with_the_flags_of_this_project() -> None:
 def test_a_bake_compiles_first_and_takes_what_was_compiled() -> None:
     *compilers, (bake,) = BAKE.steps(PLACE)
     assert tuple(compilers) == FLOOR.steps(PLACE)
-    target = json.loads(BAKE.files(PLACE)[Path("/work/bake.json")])["target"]["default"]
-    assert target["contexts"] == {"programs": "/work/programs"}
+    target = json.loads(BAKE.files(PLACE)[Path("/bench/bake.json")])["target"]["default"]
+    assert target["contexts"] == {"programs": "/bench/programs"}
     assert target["tags"] == ["198.18.0.11:5000/baked:latest"]
     assert bake.env["DOCKER_HOST"] == "tcp://198.18.0.11:2376"
 
@@ -65,7 +65,7 @@ def test_this_project_does_what_a_person_types_with_caches_of_its_own() -> None:
     ((command,),) = OURS.steps(PLACE)
     assert command.argv[1:6] == ("-m", "image", "--context", "attic", "build-all")
     assert "--no-upx" in command.argv
-    assert command.env.items() >= {"GOCACHE": "/work/go-build", "XDG_CACHE_HOME": "/work/cache"}.items()
+    assert command.env.items() >= {"GOCACHE": "/bench/go-build", "XDG_CACHE_HOME": "/bench/cache"}.items()
 
 
 def test_no_two_ways_share_a_name_or_a_repository() -> None:
