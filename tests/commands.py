@@ -160,6 +160,11 @@ class Lab:
         """Run a program on a virtual Pi, by the host's engine: another route than ssh and our facts."""
         return command("docker", "exec", f"{self.name}-{node}", *argv)
 
+    def reboot(self, node: str) -> None:
+        """Start a virtual Pi anew, and wait until one can log in and its engine runs."""
+        command("docker", "restart", f"{self.name}-{node}").ok()
+        until(lambda: self.on(node, "systemctl", "is-active", "ssh", "docker").code == 0, seconds=120)
+
     def restart_engine(self, node: str) -> None:
         """Restart a node's engine, also where tests have done so thrice within a minute, which is systemd's limit."""
         script = "systemctl reset-failed docker.service docker.socket; systemctl restart docker.service"

@@ -307,7 +307,8 @@ def test_a_manager_does_not_restart_where_the_others_could_no_longer_decide(five
     )
     five.deploy("swarm", inventory=fewer).refused("[pi3]", "1 of 3 managers reachable, 2 needed", "then run again")
     after = {pi: invocation(five, pi) for pi in PIS}
-    assert [pi for pi in PIS if after[pi] != before[pi]] == ["pi4"]
+    # Whether pi4, a worker, had its turn before pi3 was refused is up to pyinfra's order; the managers stay up.
+    assert {pi for pi in PIS if after[pi] != before[pi]} <= {"pi4"}
     five.provision().ok()
     assert invocation(five, "pi3") != before["pi3"]
 

@@ -151,8 +151,7 @@ def ours(lab: Lab, node: str) -> list[str]:
 
 def reboot(lab: Lab, node: str) -> None:
     """Start a node anew. What others had in tables that were flushed, Docker's and the lab's own, is back then."""
-    command("docker", "restart", f"{lab.name}-{node}").ok()
-    until(lambda: lab.on(node, "systemctl", "is-active", "docker").code == 0, seconds=120)
+    lab.reboot(node)
     until(lambda: lab.docker("node", "ls", "--format", "{{.Status}}").stdout.split() == ["Ready"] * 3, seconds=120)
 
 

@@ -176,5 +176,5 @@ def test_a_manager_is_not_rebooted_where_that_would_lose_the_quorum(five: Lab, t
     finally:
         five.on("pi2", "systemctl", "start", "docker").ok()
         five.on("pi3", "rm", "-r", "/boot/firmware").ok()
-        command("docker", "restart", f"{five.name}-pi3").ok()
+        five.reboot("pi3")
         five.provision().ok()
