@@ -34,9 +34,12 @@ _TELLING = 120
 _BY_CONTENT = re.compile(rf"{STACK}_.+_[0-9a-f]{{12}}")
 
 
-def object_name(key: str, data: bytes) -> str:
-    """The name in the swarm of a file that it hands out: it changes with the content, which the swarm never does."""
-    return f"{STACK}_{key}_{hashlib.sha256(data).hexdigest()[:12]}"
+def object_name(key: str, data: bytes, driver: str = "") -> str:
+    """The name in the swarm of a file that it hands out.
+
+    It changes with the content, and with who fills it in: the swarm never changes these.
+    """
+    return f"{STACK}_{key}_{hashlib.sha256(driver.encode() + data).hexdigest()[:12]}"
 
 
 def named_by_content(name: str) -> bool:

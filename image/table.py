@@ -19,36 +19,57 @@ _KINDS = {str: "text in double quotes", bool: "true or false", int: "a whole num
 
 def read(kind: type[T], file: Path) -> T:
     """Read a TOML file as the dataclass `kind`; raises UserError."""
+    return parse(kind, load(file), str(file))
+
+
+def load(file: Path) -> dict[str, Any]:
+    """Read a TOML file as it is; raises UserError."""
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: {error}", "key = value, with text in double quotes") from error
-    return parse(kind, table, str(file))
 
 
 def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """Make a `kind` of a table.
 
     A field may be text, a whole number, true or false, a list of text, a table of text, or another
-    dataclass; with `| None` it may be left out.
+    dataclass; with `| None` it may be left out. A key that is a word of Python's is a field with `_` after it.
 
     Raises:
         UserError: a key is unknown (with the nearest known one), keys are missing (with all of them, those of
             tables within too), or one is of another kind.
     """
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     _refuse_unknown(kind, table, where)
     if lacking := dict(_missing(kind, table)):
         told = f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
         raise UserError(f"{where}: {told}", f"add {'; '.join(lacking.values())}")
-    return kind(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in table.items()})
+    names = {_key(name): name for name in get_type_hints(kind)}
+    return kind(**{names[key]: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()})
+
+
+def values(of: Any) -> Any:
+    """The table that `parse` makes such a dataclass of."""
+    if is_dataclass(of):
+        return {_key(field.name): values(getattr(of, field.name)) for field in fields(of)}
+    return of
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """What each key of the table is."""
+    return {_key(name): hint for name, hint in get_type_hints(kind).items()}
+
+
+def _key(name: str) -> str:
+    return name.removesuffix("_")
 
 
 def _refuse_unknown(kind: type, table: Mapping[str, Any], where: str) -> None:
     """Before anything is called missing: it may be there, misspelt."""
-    known = {name: _present(hint) for name, hint in get_type_hints(kind).items()}
+    known = {name: _present(hint) for name, hint in _hints(kind).items()}
     for name, value in table.items():
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0)
@@ -59,16 +80,17 @@ def _refuse_unknown(kind: type, table: Mapping[str, Any], where: str) -> None:
 
 def _missing(kind: type, table: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
     """The keys that a table lacks, and what to add for each; then those that tables in it lack."""
-    hints = {name: _present(hint) for name, hint in get_type_hints(kind).items()}
+    hints = {name: _present(hint) for name, hint in _hints(kind).items()}
     place = f" in [{within}]" if within else ""
     for field in fields(kind):
-        if field.name in table or field.default is not MISSING or field.default_factory is not MISSING:
+        key = _key(field.name)
+        if key in table or field.default is not MISSING or field.default_factory is not MISSING:
             continue
-        if is_dataclass(hints[field.name]):
-            keys = ", ".join(fix for _, fix in _missing(hints[field.name], {}))
-            yield f"the table [{field.name}]{place}", f"[{field.name}] with {keys}"
+        if is_dataclass(hints[key]):
+            keys = ", ".join(fix for _, fix in _missing(hints[key], {}))
+            yield f"the table [{key}]{place}", f"[{key}] with {keys}"
         else:
-            yield f"{field.name!r}{place}", f"{field.name} = …{place}"
+            yield f"{key!r}{place}", f"{key} = …{place}"
     for name, value in table.items():
         if is_dataclass(hints.get(name)) and isinstance(value, dict):
             yield from _missing(hints[name], value, name)

@@ -5,35 +5,25 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from image import mirror, table
+from image import mirror, secrets, settings, table
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
 from image.errors import UserError
 from image.published import Published
 from image.rollout import Rollout, object_name
+from image.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent.parent / "stack"
 TEMPLATE = FOLDER / "stack.yml.j2"
 
+_HTTPS = 443
 _MARK = re.compile("\0(\\d+)\0")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the owner chooses, in `stack/settings.toml`."""
-
-    keep_revisions: int
-    retention_time: str
-    retention_size: str
-    web_replicas: int
-    web_port: int
-    prometheus_port: int
 
 
 @dataclass(frozen=True)
@@ -41,43 +31,50 @@ class Config:
     """A file that the swarm hands to a service; its name changes with its content, for the swarm never changes one."""
 
     key: str
+    """What the compose file calls it: the file's name up to the first dot."""
     name: str
     file: str
     """Relative to the compose file."""
     data: bytes = field(repr=False)
+    template_driver: str = ""
+    """Who fills it in for each task: `golang`, which is the swarm; empty: nobody."""
 
 
-def settings(file: Path = FOLDER / "settings.toml") -> Settings:
-    """Read the owner's settings; raises UserError for a key that is unknown, missing or of the wrong kind."""
-    chosen = table.read(Settings, file)
-    for key in ("keep_revisions", "web_replicas", "web_port", "prometheus_port"):
-        value = getattr(chosen, key)
-        if value < 1 or ("port" in key and value > 65535):
-            raise UserError(f"{file}: {key} = {value} is out of range")
-    return chosen
-
-
-def variables(cluster: Cluster, images: Mapping[str, str], chosen: Settings) -> dict[str, Any]:
+def variables(
+    cluster: Cluster, images: Mapping[str, str], chosen: Settings, held: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """All that the template may use; raises UserError where the swarm lacks what the stack needs.
 
     Args:
         images: name -> reference by digest.
+        held: the swarm's secrets, as `secrets.newest` has them.
     """
     role, replicas = _web(cluster.nodes, chosen.web_replicas)
-    return {
+    values = {
         "cluster": cluster.name,
         "images": dict(images),
         "mirrors": mirror.references(cluster),
-        "settings": asdict(chosen),
-        "configs": configs(),
+        "settings": table.values(chosen),
+        "secrets": secrets.Names(held or {}),
         # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.
         "port_mode": "ingress" if cluster.routes_ports else "host",
         "endpoint_mode": "vip" if cluster.routes_ports else "dnsrr",
         "prometheus_label": PROMETHEUS_LABEL,
         "prometheus_url": f"http://{prometheus_node(cluster).address}:{chosen.prometheus_port}",
+        "gateway_url": gateway_url(cluster, chosen.gateway_port),
         "web_role": role,
         "web_replicas": replicas,
     }
+    return {**values, "configs": configs(values)}
+
+
+def gateway_url(cluster: Cluster, port: int) -> str:
+    """Where a person enters, without a slash at its end: on a manager, for one of these outlives the others."""
+    ready = [node for node in cluster.nodes if node.ready]
+    managers = [node for node in ready if node.role == "manager"]
+    if not ready:
+        raise UserError(f"no node of {cluster.name} is ready to take tasks", f"{cluster.docker} node ls")
+    return f"https://{(managers or ready)[0].address}" + (f":{port}" if port != _HTTPS else "")
 
 
 def prometheus_node(cluster: Cluster) -> Node:
@@ -106,25 +103,38 @@ def _web(nodes: tuple[Node, ...], wanted: int) -> tuple[str, int]:
     return ("worker", min(wanted, len(workers))) if workers else ("manager", min(wanted, len(managers)))
 
 
-def configs(folder: Path = FOLDER / "configs") -> tuple[Config, ...]:
-    """The files that the stack hands out as swarm configs, by their content."""
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return tuple(
-        Config(file.stem, object_name(file.stem, data), f"{folder.name}/{file.name}", data)
-        for file, data in ((file, file.read_bytes()) for file in files)
-    )
+def configs(values: Mapping[str, Any], folder: Path = FOLDER / "configs") -> tuple[Config, ...]:
+    """The files that the stack hands out as swarm configs, by their content.
+
+    NAME.EXT is handed out as it is. NAME.EXT.j2 is filled in here, with the variables of the stack; NAME.EXT.tmpl by
+    the swarm, for each task.
+
+    Raises:
+        UserError: two have the same name, or a variable is not there.
+    """
+    found: dict[str, Config] = {}
+    for file in sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")):
+        key, path = file.name.partition(".")[0], f"{folder.name}/{file.name}"
+        if key in found:
+            raise UserError(f"{found[key].file} and {path} are both config {key!r}", f"git mv stack/{path} to another")
+        data = render(values, file).encode() if file.suffix == ".j2" else file.read_bytes()
+        driver = "golang" if file.suffix == ".tmpl" else ""
+        found[key] = Config(key, object_name(key, data, driver), path, data, driver)
+    return tuple(found.values())
 
 
 def filled_with(cluster: Cluster, images: Iterable[Published]) -> dict[str, Any]:
     """All that the template may use, with the owner's settings; raises UserError as `variables`."""
-    return variables(cluster, {image.name: image.reference for image in images}, settings())
+    chosen, held = settings.of(cluster), secrets.newest(cluster)
+    return variables(cluster, {image.name: image.reference for image in images}, chosen, held)
 
 
 def compose(cluster: Cluster, images: Iterable[Published]) -> Rollout:
     """The stack for a swarm, from the clone; raises UserError where something that it needs is not there."""
     images = tuple(images)
-    files = {config.file: config.data for config in configs()}
-    return Rollout(render(filled_with(cluster, images)), files, {image.reference: image.tag for image in images})
+    values = filled_with(cluster, images)
+    files = {config.file: config.data for config in values["configs"]}
+    return Rollout(render(values), files, {image.reference: image.tag for image in images})
 
 
 def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
@@ -171,13 +181,18 @@ def _filled(values: Mapping[str, Any], template: Path, load: Callable[[jinja2.En
 
 def _meant(message: str, values: Mapping[str, Any]) -> str:
     """What to write instead of a variable that is not there: the nearest, or what there is."""
-    known = {key: key for key in values}
+    known = {key: [key] for key in values}
     for name, value in values.items():
-        known |= {key: f"{name}.{key}" for key in value} if isinstance(value, Mapping) else {}
+        for key in value if isinstance(value, Mapping) else ():
+            known.setdefault(key, []).append(f"{name}.{key}")
     words = re.findall(r"'(\w+)'", message)
     near = get_close_matches(words[-1], known, n=1) if words else []
-    there = f"one of {', '.join(sorted(known.values()))}"
-    return f"{known[near[0]]}; or {there}" if near else f"{there}; a mirror is there once `mirror NAME` enabled it"
+    there = f"one of {', '.join(sorted(name for names in known.values() for name in names))}"
+    return (
+        f"{' or '.join(known[near[0]])}; or {there}"
+        if near
+        else f"{there}; a mirror is there once `mirror NAME` enabled it"
+    )
 
 
 def _line_of(error: BaseException, template: Path) -> int | str:

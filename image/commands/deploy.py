@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, plan, published, template
+from image import cluster, deploy, options, plan, published, settings
 from image.spinner import Spinners
 
 
@@ -28,4 +28,4 @@ def command(chosen: options.Chosen, timeout: float) -> None:
         outcome = deploy.deploy(swarm, stack, timeout, show)
     click.echo(outcome)
     if outcome.new:
-        deploy.prune(swarm, template.settings().keep_revisions)
+        deploy.prune(swarm, settings.of(swarm).keep_revisions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, template
+from image import cluster, deploy, options, settings
 from image.spinner import Spinners
 
 
@@ -27,4 +27,4 @@ def command(chosen: options.Chosen, revision: int | None, timeout: float) -> Non
         outcome = deploy.rollback(swarm, revision, timeout, show)
     click.echo(outcome)
     if outcome.new:
-        deploy.prune(swarm, template.settings().keep_revisions)
+        deploy.prune(swarm, settings.of(swarm).keep_revisions)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image import deploy, template
+from image import deploy, settings, template
 from image.cluster import Cluster, Endpoint, Node
 from image.difference import Change
 from image.errors import UserError
@@ -27,7 +27,7 @@ IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prome
 
 def rendered(*nodes: Node):
     cluster = replace(CLUSTER, nodes=nodes) if nodes else CLUSTER
-    return yaml.safe_load(template.render(template.variables(cluster, IMAGES, template.settings())))
+    return yaml.safe_load(template.render(template.variables(cluster, IMAGES, settings.read())))
 
 
 def ports(compose):
@@ -84,14 +84,15 @@ def test_the_page_knows_where_prometheus_answers():
 
 def test_a_missing_variable_is_told_with_file_and_line():
     with pytest.raises(UserError, match=r"stack\.yml\.j2, line \d+: .*no attribute 'prometheus'"):
-        template.render(template.variables(CLUSTER, {"node_exporter": "x"}, template.settings()))
+        template.render(template.variables(CLUSTER, {"node_exporter": "x"}, settings.read()))
 
 
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("images.prometeus", "images.prometheus; or one of "),
-        ("setings.web_port", "settings; or one of "),
+        ("images.node_exportr", "images.node_exporter; or one of "),
+        ("images.prometeus", "images.prometheus or settings.prometheus; or one of "),
+        ("setings.gateway_port", "settings; or one of "),
         ("mirrors.portainer", "one of .*; a mirror is there once `mirror NAME` enabled it"),
     ],
 )
@@ -99,7 +100,7 @@ def test_a_misspelt_variable_is_answered_with_the_nearest(tmp_path, written, mea
     file = tmp_path / "stack.yml.j2"
     file.write_text("{{ " + written + " }}\n")
     with pytest.raises(UserError, match=rf"line 1: .*\n  Try: {meant}"):
-        template.render({**template.variables(CLUSTER, IMAGES, template.settings()), "mirrors": {}}, file)
+        template.render({**template.variables(CLUSTER, IMAGES, settings.read()), "mirrors": {}}, file)
 
 
 def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
@@ -125,35 +126,58 @@ def test_a_node_for_prometheus_that_is_away_is_named():
         template.prometheus_node(replace(CLUSTER, nodes=(replace(PI1, ready=False), PI2)))
 
 
-def test_a_configs_name_changes_with_its_content(tmp_path):
-    file = tmp_path / "rules.yml"
-    file.write_text("one")
-    (first,) = template.configs(tmp_path)
-    file.write_text("two")
-    (second,) = template.configs(tmp_path)
-    assert first.key == second.key == "rules"
-    assert first.name != second.name
+def configs(folder, **files):
+    """The configs that a folder with these files gives."""
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return template.configs({"cluster": "attic"}, folder)
 
 
-GOOD = (template.FOLDER / "settings.toml").read_text()
+def test_a_configs_name_changes_with_its_content_and_with_who_fills_it_in(tmp_path):
+    (first,) = configs(tmp_path, rules__yml="one")
+    (second,) = configs(tmp_path, rules__yml="two")
+    (tmp_path / "rules.yml").unlink()
+    (third,) = configs(tmp_path, rules__yml__tmpl="two")
+    assert first.key == second.key == third.key == "rules"
+    assert len({first.name, second.name, third.name}) == 3
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (GOOD + 'retention = "1d"\n', "unknown key 'retention'"),
-        (GOOD.replace("web_port = 80", ""), "'web_port' is missing"),
-        (GOOD.replace("web_port = 80", "web_port = '80'"), "web_port = '80' is not a whole number"),
-        (GOOD.replace("web_port = 80", "web_port = true"), "web_port = True is not a whole number"),
-        (GOOD.replace("web_port = 80", "web_port = 80000"), "web_port = 80000 is out of range"),
-        (GOOD.replace("web_port = 80", "web_port = "), "settings.toml: Invalid value"),
-    ],
-)
-def test_a_wrong_setting_is_told_by_its_key(tmp_path, text, message):
-    file = tmp_path / "settings.toml"
-    file.write_text(text)
-    with pytest.raises(UserError, match=message):
-        template.settings(file)
+def test_a_file_is_handed_out_as_it_is_and_filled_in_here_or_by_the_swarm_where_its_name_says_so(tmp_path):
+    text = "of {{ cluster }}\n"
+    plain, here, swarm = configs(tmp_path, a__yml=text, b__yml__j2=text, c__yml__tmpl=text)
+    assert (plain.data, plain.template_driver) == (b"of {{ cluster }}\n", "")
+    assert (here.data, here.template_driver) == (b"of attic\n", "")
+    assert (swarm.data, swarm.template_driver) == (b"of {{ cluster }}\n", "golang")
+    assert [one.file for one in (plain, here, swarm)] == [
+        f"{tmp_path.name}/{name}" for name in ("a.yml", "b.yml.j2", "c.yml.tmpl")
+    ]
+
+
+def test_two_files_of_one_config_are_refused_and_hidden_ones_are_none(tmp_path):
+    with pytest.raises(UserError, match=r"rules\.yml and .*rules\.yml\.j2 are both config 'rules'"):
+        configs(tmp_path, rules__yml="", rules__yml__j2="", __rules__yml__swp="")
+
+
+def test_a_configs_missing_variable_is_told_with_its_file_and_line(tmp_path):
+    with pytest.raises(UserError, match=r"rules\.yml\.j2, line 2: .*'clutser'"):
+        configs(tmp_path, rules__yml__j2="one\n{{ clutser }}\n")
+
+
+@pytest.mark.parametrize(("port", "url"), [(443, "https://198.18.0.11"), (8443, "https://198.18.0.11:8443")])
+def test_a_person_enters_on_a_manager(port, url):
+    assert template.gateway_url(CLUSTER, port) == url
+
+
+def test_where_no_manager_takes_tasks_a_person_enters_on_a_worker():
+    drained = replace(CLUSTER, nodes=(replace(PI1, ready=False), PI2, PI3))
+    assert template.gateway_url(drained, 443) == "https://198.18.0.12"
+
+
+def test_a_secret_has_the_name_that_the_swarm_has_for_its_newest_version(tmp_path):
+    file = tmp_path / "stack.yml.j2"
+    file.write_text("{{ secrets.password }} {{ secrets.other }}")
+    values = template.variables(CLUSTER, IMAGES, settings.read(), {"password": "shelf_password-0123456789ab"})
+    assert template.render(values, file) == "shelf_password-0123456789ab shelf_other-missing"
 
 
 def revision(number: int, by: str = "bob@desk") -> Revision:

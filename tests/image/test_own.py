@@ -12,7 +12,7 @@ from typing import get_args, get_type_hints
 import pytest
 import yaml
 
-from image import lint, plan, start, template
+from image import lint, plan, settings, start, template
 from image.cluster import Cluster, Endpoint, Node
 from image.lint import Swarm
 from image.plan import ROOT, Description, Image
@@ -63,7 +63,7 @@ def test_the_pages_service_fits_into_the_stack(image: Image, tmp_path: Path) -> 
     (tmp_path / "stack.yml.j2").write_text(
         text.replace("\nservices:\n", f"\nservices:\n{BLOCKS['stack/stack.yml.j2']}", 1)
     )
-    values = template.variables(cluster, images, template.settings())
+    values = template.variables(cluster, images, settings.read())
     rendered = template.render(values, tmp_path / "stack.yml.j2")
     assert yaml.safe_load(rendered)["services"]["hello"]["image"] == "r/hello@sha256:0"
     assert lint.lint(rendered, Swarm((node,), registry_port=5000)) == ()

@@ -105,7 +105,7 @@ def test_an_unchanged_stack_is_no_new_revision(stack: Lab) -> None:
 def test_a_rollout_of_another_clone_is_seen_and_taken_back_from_the_swarm_alone(stack: Lab, clone: Clone) -> None:
     before, old, first = specs(stack), handed(stack), history(stack)[0]
     clone.edit("stack/settings.toml", "web_replicas = 2", "web_replicas = 1")
-    clone.edit("stack/configs/prometheus_self.yml", "scrape_configs:", "# Other words.\nscrape_configs:")
+    clone.edit("stack/configs/prometheus_self.yml.tmpl", "scrape_configs:", "# Other words.\nscrape_configs:")
     clone.edit("stack/stack.yml.j2", 'CLUSTER: "', 'OTHER: "yes"\n      CLUSTER: "')
     told = clone.image("diff", "--exit-code")
     assert told.code == 1
@@ -117,7 +117,7 @@ def test_a_rollout_of_another_clone_is_seen_and_taken_back_from_the_swarm_alone(
     assert clone.image("diff", "--exit-code").ok().startswith("no difference")
     seen = history(stack)[0]
     assert (seen["number"], seen["state"], seen["changed"]) == (int(str(first["number"])) + 1, "good", ["web"])
-    assert seen["files"] == ["configs/prometheus_self.yml"]
+    assert seen["files"] == ["configs/prometheus_self.yml.tmpl"]
     new = handed(stack)
 
     # The swarm has all that the revision needs, also what somebody threw away.
@@ -126,7 +126,7 @@ def test_a_rollout_of_another_clone_is_seen_and_taken_back_from_the_swarm_alone(
     assert specs(stack) == {**before, "prometheus": specs(stack)["prometheus"]}
     assert handed(stack) == old != new
     text = stack.docker("config", "inspect", "--format", '{{printf "%s" .Spec.Data}}', old).ok().rstrip("\n")
-    assert text == (ROOT / "stack" / "configs" / "prometheus_self.yml").read_text().rstrip("\n")
+    assert text == (ROOT / "stack" / "configs" / "prometheus_self.yml.tmpl").read_text().rstrip("\n")
     last = history(stack)[0]
     assert (last["state"], last["note"]) == ("good", f"rollback to {first['number']}")
     assert stack.image("diff", "--exit-code").ok().startswith("no difference")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image import template
+from image import settings, template
 from image.cluster import Cluster, Endpoint, Node
 from image.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = yaml.safe_load((ROOT / "Prometheus" / "root/etc/prometheus/prometheus.yml").read_text())
-SELF = (ROOT / "stack" / "configs" / "prometheus_self.yml").read_text()
+SELF = (ROOT / "stack" / "configs" / "prometheus_self.yml.tmpl").read_text()
 PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, Platform("linux", "arm64"), {"prometheus": "true"})
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1,), Path("/nowhere"))
 IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "busybox")}
@@ -22,7 +22,7 @@ IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prome
 
 @pytest.fixture(scope="module")
 def compose():
-    return yaml.safe_load(template.render(template.variables(CLUSTER, IMAGES, template.settings())))
+    return yaml.safe_load(template.render(template.variables(CLUSTER, IMAGES, settings.read())))
 
 
 def test_prometheus_discovers_a_service_that_the_stack_has(compose):
@@ -73,5 +73,5 @@ def test_the_measurements_outlive_a_restart(compose):
 
 
 def test_no_dollar_is_left_for_docker_to_fill_in_from_the_environment():
-    text = template.render(template.variables(CLUSTER, IMAGES, template.settings()))
+    text = template.render(template.variables(CLUSTER, IMAGES, settings.read()))
     assert not re.search(r"(?<!\$)\$(?!\$)[A-Za-z{(]", text.replace("$$", ""))

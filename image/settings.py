@@ -1,0 +1,180 @@
+"""What the owner chooses: `stack/settings.toml`, and over it what differs in one cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from image import table
+from image.cluster import Cluster
+from image.errors import UserError
+
+NAME = "settings.toml"
+FILE = Path(__file__).resolve().parent.parent / "stack" / NAME
+
+_HIGHEST_PORT = 65535
+# Source: ParseDuration of prometheus/common, model/time.go; units once each, the largest first.
+_DURATION = re.compile(r"(?=\d)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?", re.ASCII)
+# Source: ParseBase2Bytes of alecthomas/units, which Prometheus reads its options with; K is 1024.
+_SIZE = re.compile(r"\d+(\.\d+)?(B|[KMGTPE]i?B)", re.ASCII)
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}", re.ASCII)
+_USER = re.compile(r"[\w.@-]+", re.ASCII)
+_ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+_HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", re.ASCII)
+_PEM = "-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Which of the services that not everybody wants are in the stack."""
+
+    whiskers: bool
+    grafana: bool
+    portainer: bool
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """How much it keeps, in Prometheus' own words."""
+
+    retention_time: str
+    retention_size: str
+    """Empty: sized by the node."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """Where alerts go."""
+
+    to: str
+    """Addresses, with commas between them; empty: no mail."""
+    from_: str
+    smarthost: str
+    """The server that takes the mail, `host:port`."""
+    username: str
+    ca: str
+    """Whose certificate the server has, in PEM; empty: one of those that the image trusts. In the file it is the path
+    of the PEM file."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it; `table.values` has it with the file's own keys."""
+
+    keep_revisions: int
+    web_replicas: int
+    gateway_port: int
+    web_port: int
+    prometheus_port: int
+    services: Services
+    prometheus: Prometheus
+    mail: Mail
+    users: Mapping[str, str]
+    """Who may enter by the gateway: name -> bcrypt hash of the password."""
+
+
+def of(cluster: Cluster) -> Settings:
+    """The settings for a cluster: the clone's, and over them those in the cluster's folder; raises UserError."""
+    return read(FILE, cluster.credentials / NAME)
+
+
+def read(file: Path = FILE, own: Path | None = None) -> Settings:
+    """Read settings from a file that has them all, and from one that has what differs, if there is one.
+
+    Raises:
+        UserError: a key is unknown, missing, of the wrong kind or says what cannot be; with the file and the key.
+    """
+    values = _load(file)
+    chosen, last = _parsed(values, file), file
+    if own is not None and own.exists():
+        chosen, last = _parsed(_over(values, _load(own)), own), own
+    if chosen.mail.to and not (chosen.mail.from_ and chosen.mail.smarthost):
+        lacking = " and ".join(key for key in ("from", "smarthost") if not table.values(chosen.mail)[key])
+        raise UserError(
+            f"{last}: mail.to = {chosen.mail.to!r} needs {lacking}, too",
+            'smarthost = "HOST:PORT" of the mail server, from = the sender\'s address; or to = "" for no mail',
+        )
+    return chosen
+
+
+def _load(file: Path) -> dict[str, Any]:
+    """The table in a file, and in it the certificate instead of the file's path, which is relative to this file."""
+    values = table.load(file)
+    mail = values.get("mail")
+    if not isinstance(mail, dict) or not isinstance(path := mail.get("ca"), str) or not path:
+        return values
+    try:
+        pem = (file.parent / path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: mail.ca = {path!r}: {file.parent / path} cannot be read: {error}") from error
+    if _PEM not in pem:
+        raise UserError(f"{file}: mail.ca = {path!r}: {file.parent / path} has no certificate", f"a file with {_PEM}")
+    return {**values, "mail": {**mail, "ca": pem}}
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One table over another: tables in them likewise, all else is as above where it is there."""
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            merged[key] = _over(below[key], above[key])
+    return merged
+
+
+def _parsed(values: Mapping[str, Any], file: Path) -> Settings:
+    chosen = table.parse(Settings, values, str(file))
+    for key, value, right, meant in _expected(chosen):
+        if not right(value):
+            raise UserError(f"{file}: {key} = {value!r} is not {meant}")
+    _refuse_what_is_no_hash(chosen.users, file)
+    return chosen
+
+
+def _expected(chosen: Settings) -> Iterator[tuple[str, Any, Callable[[Any], Any], str]]:
+    """Key, value, whether it can be, and what can be."""
+    for key in ("keep_revisions", "web_replicas"):
+        yield key, getattr(chosen, key), lambda number: number >= 1, "1 or more"
+    for key in ("gateway_port", "web_port", "prometheus_port"):
+        yield key, getattr(chosen, key), lambda port: 1 <= port <= _HIGHEST_PORT, f"a port: 1 to {_HIGHEST_PORT}"
+    kept, mail = chosen.prometheus, chosen.mail
+    yield "prometheus.retention_time", kept.retention_time, _lasts, 'a duration such as "15d", "36h" or "1w3d"'
+    yield "prometheus.retention_size", kept.retention_size, _or_empty(_has_size), 'a size such as "2GB", or ""'
+    for key, one in (("to", mail.to), ("from", mail.from_)):
+        yield f"mail.{key}", one, _or_empty(_addresses if key == "to" else _ADDRESS.fullmatch), "a mail address"
+    yield "mail.smarthost", mail.smarthost, _or_empty(_host_and_port), "HOST:PORT, e.g. smtp.example.org:587"
+
+
+def _refuse_what_is_no_hash(users: Mapping[str, str], file: Path) -> None:
+    """Raise UserError, without what stands there: it may be the password itself."""
+    for name, hashed in users.items():
+        if not _USER.fullmatch(name):
+            raise UserError(f"{file}: users: {name!r} is no name: letters, digits and . _ @ -")
+        if not _BCRYPT.fullmatch(hashed):
+            raise UserError(
+                f"{file}: users.{name} is no bcrypt hash: $2b$, two digits, $ and 53 letters",
+                f"python -m image user set {name}",
+            )
+
+
+def _or_empty(right: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: not text or right(text)
+
+
+def _lasts(text: str) -> bool:
+    return bool(_DURATION.fullmatch(text)) and any(digit in text for digit in "123456789")
+
+
+def _has_size(text: str) -> bool:
+    return bool(_SIZE.fullmatch(text)) and any(digit in text for digit in "123456789")
+
+
+def _addresses(text: str) -> bool:
+    return all(_ADDRESS.fullmatch(one.strip()) for one in text.split(","))
+
+
+def _host_and_port(text: str) -> bool:
+    found = _HOST_PORT.fullmatch(text)
+    return found is not None and 1 <= int(found[1]) <= _HIGHEST_PORT

@@ -1,0 +1,126 @@
+"""The owner's settings, on files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from image import settings, table
+from image.cluster import Cluster, Endpoint
+from image.errors import UserError
+
+GOOD = settings.FILE.read_text()
+HASH = "$2b$12$" + "abcdefghijklmnopqrstuvwxyz./ABCDEFGHIJKLMNOPQRSTUVWXYZ0"[:53]
+MAIL = 'to = "ann@example.org"\nfrom = "shelf@example.org"\nsmarthost = "smtp.example.org:587"\n'
+
+
+def layered(folder: Path, own: str) -> settings.Settings:
+    """The clone's settings, and over them one cluster's."""
+    (folder / "settings.toml").write_text(own)
+    return settings.of(Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), folder))
+
+
+def test_every_key_stands_in_the_clones_file_with_words_about_it():
+    lines = GOOD.splitlines()
+    for number, line in enumerate(lines):
+        if "=" in line and not line.startswith("#"):
+            paragraph = lines[:number][::-1]
+            above = next(text for text in paragraph if "=" not in text or text.startswith("#"))
+            assert "  #" in line or above.startswith("#"), f"{line}: nothing says what it is"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("keep_revisions", "keep_revision", "unknown key 'keep_revision'\n  Try: 'keep_revisions'"),
+        ("[services]", '[services]\nwhisker = "1"', "services: unknown key 'whisker'"),
+        ("gateway_port = 443", "", "'gateway_port' is missing"),
+        ("gateway_port = 443", "gateway_port = '443'", "gateway_port = '443' is not a whole number"),
+        ("gateway_port = 443", "gateway_port = true", "gateway_port = True is not a whole number"),
+        ("gateway_port = 443", "gateway_port = 65536", "gateway_port = 65536 is not a port"),
+        ("gateway_port = 443", "gateway_port = 0", "gateway_port = 0 is not a port"),
+        ("gateway_port = 443", "gateway_port = ", r"settings\.toml: Invalid value"),
+        ("web_replicas = 2", "web_replicas = 0", "web_replicas = 0 is not 1 or more"),
+        ("grafana = false", "grafana = 1", "services: grafana = 1 is not true or false"),
+        ('from = ""', "", r"'from' in \[mail\] is missing"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_file_and_key(tmp_path, old, new, message):
+    file = tmp_path / "settings.toml"
+    assert old in GOOD
+    file.write_text(GOOD.replace(old, new))
+    with pytest.raises(UserError, match=message) as seen:
+        settings.read(file)
+    assert seen.value.message.startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ('[prometheus]\nretention_time = "15 days"', r"prometheus\.retention_time = '15 days' is not a duration"),
+        ('[prometheus]\nretention_time = "1h1d"', "is not a duration"),
+        ('[prometheus]\nretention_time = ""', "is not a duration"),
+        ('[prometheus]\nretention_time = "0d"', "is not a duration"),
+        ('[prometheus]\nretention_size = "2kB"', r"prometheus\.retention_size = '2kB' is not a size"),
+        ('[prometheus]\nretention_size = "2"', "is not a size"),
+        ('[mail]\nto = "ann"', r"mail\.to = 'ann' is not a mail address"),
+        ('[mail]\nto = "ann@example.org, bob"', "is not a mail address"),
+        ('[mail]\nfrom = "a@b, c@d"', r"mail\.from = 'a@b, c@d' is not a mail address"),
+        ('[mail]\nsmarthost = "smtp.example.org"', r"mail\.smarthost = .* is not HOST:PORT"),
+        ('[mail]\nsmarthost = "smtp.example.org:70000"', "is not HOST:PORT"),
+        ('[mail]\nto = "ann@example.org"', "mail.to = 'ann@example.org' needs from and smarthost, too"),
+        ('[mail]\nto = "ann@example.org"\nsmarthost = "a:25"', "needs from, too"),
+        ('[mail]\nca = "nowhere.pem"', "mail.ca = 'nowhere.pem': .* cannot be read"),
+        ('[mail]\nca = "settings.toml"', "mail.ca = 'settings.toml': .* has no certificate"),
+        ('mail = "ann@example.org"', "mail = 'ann@example.org' is not a table"),
+        ('[users]\n"a:b" = "x"', "'a:b' is no name"),
+        ("users = 1", "users = 1 is not a table"),
+        ("web_port = -1", "web_port = -1 is not a port"),
+    ],
+)
+def test_a_mistake_of_one_clusters_own_is_told_with_its_own_file(tmp_path, own, message):
+    with pytest.raises(UserError, match=message) as seen:
+        layered(tmp_path, own)
+    assert seen.value.message.startswith(str(tmp_path / "settings.toml"))
+
+
+@pytest.mark.parametrize("password", ["hunter2", HASH[:-1], HASH + "x", HASH.replace("$12$", "$03$"), "$1$" + HASH[3:]])
+def test_what_is_no_hash_is_not_shown_for_it_may_be_the_password(tmp_path, password):
+    with pytest.raises(UserError, match=r"users\.ann is no bcrypt hash") as seen:
+        layered(tmp_path, f'[users]\nann = "{password}"')
+    assert password not in seen.value.message
+
+
+def test_what_differs_in_one_cluster_lies_over_the_clones(tmp_path):
+    chosen = layered(tmp_path, f'gateway_port = 8443\n[mail]\n{MAIL}[users]\nann = "{HASH}"')
+    base = table.values(settings.read())
+    assert table.values(chosen) == {
+        **base,
+        "gateway_port": 8443,
+        "mail": {
+            **base["mail"],
+            "to": "ann@example.org",
+            "from": "shelf@example.org",
+            "smarthost": "smtp.example.org:587",
+        },
+        "users": {"ann": HASH},
+    }
+
+
+def test_a_certificate_lies_beside_the_file_that_names_it(tmp_path):
+    pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
+    (tmp_path / "mail-ca.pem").write_text(pem)
+    assert layered(tmp_path, '[mail]\nca = "mail-ca.pem"').mail.ca == pem
+
+
+@pytest.mark.parametrize("time", ["15d", "36h", "1y2w3d", "90m"])
+@pytest.mark.parametrize("size", ["", "2GB", "512MB", "1.5GiB", "100B"])
+def test_what_prometheus_understands_is_taken(tmp_path, time, size):
+    kept = layered(tmp_path, f'[prometheus]\nretention_time = "{time}"\nretention_size = "{size}"').prometheus
+    assert (kept.retention_time, kept.retention_size) == (time, size)
+
+
+@pytest.mark.parametrize("smarthost", ["localhost:25", "[2001:db8::1]:465", "198.18.0.1:587"])
+def test_a_mail_server_is_a_name_or_an_address_with_a_port(tmp_path, smarthost):
+    assert layered(tmp_path, f'[mail]\nsmarthost = "{smarthost}"').mail.smarthost == smarthost
