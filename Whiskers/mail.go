@@ -99,7 +99,7 @@ func (m mailer) message(cat picture, today time.Time) (*mail.Msg, error) {
 	if err := message.From(m.from); err != nil {
 		return nil, fmt.Errorf("-from %q: %w", m.from, err)
 	}
-	if err := message.To(m.to); err != nil {
+	if err := message.ToFromString(m.to); err != nil { // several have commas between them
 		return nil, fmt.Errorf("-to %q: %w", m.to, err)
 	}
 	message.Subject("Your cat of " + today.Format("Monday, 2 January 2006"))

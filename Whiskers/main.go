@@ -55,7 +55,7 @@ func parse(arguments []string, output io.Writer) (options, error) {
 	flags.StringVar(&chosen.zone, "time-zone", "UTC", "where it is that time, e.g. Europe/Berlin")
 	flags.StringVar(&chosen.source.feed, "feed", "", "`URL` of a picture, or of an RSS or Atom feed with pictures")
 	flags.StringVar(&chosen.source.folder, "folder", "/data/cats", "`folder` with pictures, where there is no feed")
-	flags.StringVar(&chosen.mailer.to, "to", "", "`address` that the mail goes to")
+	flags.StringVar(&chosen.mailer.to, "to", "", "`addresses` that the mail goes to, with commas between them")
 	flags.StringVar(&chosen.mailer.from, "from", "", "`address` that it comes from")
 	flags.StringVar(&chosen.mailer.smarthost, "smarthost", "", "mail server, `HOST:PORT`; 465 is TLS at once, others STARTTLS")
 	flags.StringVar(&chosen.mailer.username, "username", "", "`name` to log in with; without one there is no login")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+import zoneinfo
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from image import table
 from image.cluster import Cluster
 from image.errors import UserError
+from image.plan import Image
 
 NAME = "settings.toml"
 FILE = Path(__file__).resolve().parent.parent / "stack" / NAME
@@ -24,6 +26,8 @@ _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}", re.A
 _USER = re.compile(r"[\w.@-]+", re.ASCII)
 _ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
 _HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", re.ASCII)
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+_WEB = re.compile(r"https?://[^\s/]+\S*", re.ASCII)
 _PEM = "-----BEGIN CERTIFICATE-----"
 
 
@@ -61,6 +65,19 @@ class Mail:
 
 
 @dataclass(frozen=True)
+class Whiskers:
+    """The cat of the day; the mail server is that of `Mail`."""
+
+    to: str
+    """Addresses, with commas between them; empty: as `Mail`."""
+    at: str
+    """The time of the day, `HH:MM`."""
+    time_zone: str
+    feed: str
+    """Where pictures come from; empty: the folder in its volume."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of it; `table.values` has it with the file's own keys."""
 
@@ -72,6 +89,7 @@ class Settings:
     services: Services
     prometheus: Prometheus
     mail: Mail
+    whiskers: Whiskers
     users: Mapping[str, str]
     """Who may enter by the gateway: name -> bcrypt hash of the password."""
 
@@ -79,6 +97,12 @@ class Settings:
 def of(cluster: Cluster) -> Settings:
     """The settings for a cluster: the clone's, and over them those in the cluster's folder; raises UserError."""
     return read(FILE, cluster.credentials / NAME)
+
+
+def used(cluster: Cluster, images: Iterable[Image]) -> tuple[Image, ...]:
+    """Those of the images that the cluster uses: not those of services that are switched off. Raises UserError."""
+    services = of(cluster).services
+    return tuple(image for image in images if getattr(services, image.name, True))
 
 
 def read(file: Path = FILE, own: Path | None = None) -> Settings:
@@ -91,12 +115,7 @@ def read(file: Path = FILE, own: Path | None = None) -> Settings:
     chosen, last = _parsed(values, file), file
     if own is not None and own.exists():
         chosen, last = _parsed(_over(values, _load(own)), own), own
-    if chosen.mail.to and not (chosen.mail.from_ and chosen.mail.smarthost):
-        lacking = " and ".join(key for key in ("from", "smarthost") if not table.values(chosen.mail)[key])
-        raise UserError(
-            f"{last}: mail.to = {chosen.mail.to!r} needs {lacking}, too",
-            'smarthost = "HOST:PORT" of the mail server, from = the sender\'s address; or to = "" for no mail',
-        )
+    _refuse_mail_that_cannot_be_sent(chosen, last)
     return chosen
 
 
@@ -144,6 +163,16 @@ def _expected(chosen: Settings) -> Iterator[tuple[str, Any, Callable[[Any], Any]
     yield "prometheus.retention_size", kept.retention_size, _or_empty(_has_size), 'a size such as "2GB", or ""'
     for key, one in (("to", mail.to), ("from", mail.from_)):
         yield f"mail.{key}", one, _or_empty(_addresses if key == "to" else _ADDRESS.fullmatch), "a mail address"
+    cats = chosen.whiskers
+    yield "whiskers.to", cats.to, _or_empty(_addresses), "a mail address"
+    yield "whiskers.at", cats.at, _CLOCK.fullmatch, 'a time of the day such as "08:00"'
+    yield (
+        "whiskers.time_zone",
+        cats.time_zone,
+        zoneinfo.available_timezones().__contains__,
+        'one such as "Europe/Berlin"',
+    )
+    yield "whiskers.feed", cats.feed, _or_empty(_WEB.fullmatch), "an address that begins with https:// or http://"
     yield "mail.smarthost", mail.smarthost, _or_empty(_host_and_port), "HOST:PORT, e.g. smtp.example.org:587"
 
 
@@ -157,6 +186,22 @@ def _refuse_what_is_no_hash(users: Mapping[str, str], file: Path) -> None:
                 f"{file}: users.{name} is no bcrypt hash: $2b$, two digits, $ and 53 letters",
                 f"python -m image user set {name}",
             )
+
+
+def _refuse_mail_that_cannot_be_sent(chosen: Settings, file: Path) -> None:
+    mail, cats = chosen.mail, chosen.services.whiskers
+    if cats and not (chosen.whiskers.to or mail.to):
+        raise UserError(
+            f"{file}: services.whiskers = true, and nobody gets a mail", "whiskers.to or mail.to = an address"
+        )
+    if (mail.to or cats) and not (mail.from_ and mail.smarthost):
+        lacking = " and ".join(key for key in ("from", "smarthost") if not table.values(mail)[key])
+        who = f"mail.to = {mail.to!r}" if mail.to else "services.whiskers = true"
+        raise UserError(
+            f"{file}: {who} needs {lacking} in [mail], too",
+            'smarthost = "HOST:PORT" of the mail server, from = the sender\'s address; or '
+            + ('to = "" for no mail' if mail.to else "whiskers = false"),
+        )
 
 
 def _or_empty(right: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from image import build, cluster, options, plan, summary
+from image import build, cluster, options, plan, settings, summary
 from image.platform import Platform
 
 
@@ -25,9 +25,10 @@ def command(
     jobs: int | None,
     as_json: bool,
 ) -> None:
-    r"""Build all images, or those named, and push them to the swarm's registry.
+    r"""Build all images that the stack uses, or those named, and push them to the swarm's registry.
 
-    What the registry has already is left out. The registry itself is started from our own image.
+    What the registry has already is left out, and the images of services that the settings switch off. The registry
+    itself is started from our own image.
 
     \b
     python -m image --context shelf build-all                        what is missing
@@ -36,8 +37,9 @@ def command(
     python -m image --context shelf build-all --json | jq -r '.[].reference'
     """
     wanted = tuple(Platform.parse(text) for text in platforms)
-    images = plan.read(names)
+    named = plan.read(names)
     swarm = cluster.read(chosen.context, chosen.credentials)
+    images = named if names else settings.used(swarm, named)
     what = plan.Plan(images, wanted or build.default_platforms(swarm), pack=not no_upx)
     done = build.build_all(swarm, what, jobs or build.default_jobs())
     if done.nothing_to_do:

@@ -23,7 +23,7 @@ def command(chosen: options.Chosen, timeout: float) -> None:
     does not run in the end: the history then has a revision that failed.
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    stack = deploy.checked(swarm, published.resolve(swarm, plan.read()))
+    stack = deploy.checked(swarm, published.resolve(swarm, settings.used(swarm, plan.read())))
     with Spinners() as show:
         outcome = deploy.deploy(swarm, stack, timeout, show)
     click.echo(outcome)

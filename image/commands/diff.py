@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from image import cluster, deploy, difference, options, plan, published
+from image import cluster, deploy, difference, options, plan, published, settings
 
 
 @click.command()
@@ -25,7 +25,7 @@ def command(ctx: click.Context, exit_code: bool, as_json: bool) -> None:
     Compared is what runs, not what was rolled out last: also what somebody changed by hand is seen.
     """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
-    found = deploy.changes(swarm, deploy.checked(swarm, published.resolve(swarm, plan.read())))
+    found = deploy.changes(swarm, deploy.checked(swarm, published.resolve(swarm, settings.used(swarm, plan.read()))))
     said = difference.lines(found) or ["no difference: the stack runs as this clone describes it"]
     click.echo(json.dumps([asdict(change) for change in found], indent=2) if as_json else "\n".join(said))
     ctx.exit(1 if found and exit_code else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, options, plan, prove
+from image import cluster, options, plan, prove, settings
 
 
 @click.command()
@@ -18,6 +18,6 @@ def command(ctx: click.Context, as_json: bool) -> None:
     python -m image prove --json >proof.json                    for a program
     """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
-    proof = prove.prove(swarm, plan.read())
+    proof = prove.prove(swarm, settings.used(swarm, plan.read()))
     click.echo(proof.json() if as_json else "\n".join(proof.lines(swarm.docker)))
     ctx.exit(0 if proof.ok else 1)
