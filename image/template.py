@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import certifi
 import jinja2
 
 from image import mirror, secrets, settings, table
@@ -62,6 +63,8 @@ def variables(
         "prometheus_label": PROMETHEUS_LABEL,
         "prometheus_url": f"http://{prometheus_node(cluster).address}:{chosen.prometheus_port}",
         "gateway_url": gateway_url(cluster, chosen.gateway_port),
+        # An image has no certificates of CAs: whoever sends mail is handed those that the mail server's may be from.
+        "mail_ca": chosen.mail.ca or certifi.contents(),
         "web_role": role,
         "web_replicas": replicas,
     }

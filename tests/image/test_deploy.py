@@ -22,7 +22,7 @@ PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, ARM64, {"prometheus": "t
 PI2 = Node("n2", "pi2", "198.18.0.12", "worker", True, ARM64, {"ipvs": "true"})
 PI3 = Node("n3", "pi3", "198.18.0.13", "worker", True, ARM64, {"ipvs": "true"})
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1, PI2, PI3), Path("/nowhere"))
-IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "busybox")}
+IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "alertmanager", "busybox")}
 
 
 def rendered(*nodes: Node):

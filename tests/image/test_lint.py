@@ -37,7 +37,7 @@ def found(body: str, swarm: Swarm = SWARM) -> str:
 
 def test_the_stack_itself_has_no_mistakes(tmp_path):
     cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1, PI2, PI3), tmp_path)
-    images = {name: f"r/{name}@sha256:0" for name in ("node_exporter", "prometheus", "busybox")}
+    images = {name: f"r/{name}@sha256:0" for name in ("node_exporter", "prometheus", "alertmanager", "busybox")}
     text = template.render(template.variables(cluster, images, settings.read()))
     assert findings(text, replace(SWARM, registry_port=5000)) == []
 

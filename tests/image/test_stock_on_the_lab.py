@@ -140,7 +140,7 @@ def test_gc_frees_what_nothing_needs_and_every_image_still_pulls_on_every_node(
     for part in unused:
         value = part.partition(":")[2]
         assert stack.on("pi1", "test", "-e", f"{BLOBS}/{value[:2]}/{value}").code == 1, part
-    for name in ("busybox", "node_exporter", "prometheus", "registry"):
+    for name in ("alertmanager", "busybox", "node_exporter", "prometheus", "registry"):
         for tag in versions(stack, name):
             assert {pi: pulled(stack, pi, f"{name}:{tag}") for pi in PIS} == dict.fromkeys(PIS, "")
     assert pulled(stack, "pi2", f"{NAME}:{oldest}") != ""

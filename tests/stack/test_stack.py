@@ -13,11 +13,10 @@ from image.cluster import Cluster, Endpoint, Node
 from image.platform import Platform
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMETHEUS = yaml.safe_load((ROOT / "Prometheus" / "root/etc/prometheus/prometheus.yml").read_text())
 SELF = (ROOT / "stack" / "configs" / "prometheus_self.yml.tmpl").read_text()
 PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, Platform("linux", "arm64"), {"prometheus": "true"})
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1,), Path("/nowhere"))
-IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "busybox")}
+IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "alertmanager", "busybox")}
 
 
 @pytest.fixture(scope="module")
@@ -25,26 +24,54 @@ def compose():
     return yaml.safe_load(template.render(template.variables(CLUSTER, IMAGES, settings.read())))
 
 
-def test_prometheus_discovers_a_service_that_the_stack_has(compose):
-    (job,) = PROMETHEUS["scrape_configs"]
-    (discovery,) = job["dns_sd_configs"]
-    services = [name.removeprefix("tasks.") for name in discovery["names"]]
-    assert set(services) <= set(compose["services"])
-    assert discovery["type"] == "A"
+@pytest.fixture(scope="module")
+def prometheus():
+    values = template.variables(CLUSTER, IMAGES, settings.read())
+    (config,) = (config for config in values["configs"] if config.key == "prometheus")
+    return yaml.safe_load(config.data)
 
 
-def test_prometheus_reads_the_config_that_the_stack_hands_it(compose):
-    (pattern,) = PROMETHEUS["scrape_config_files"]
-    (handed,) = compose["services"]["prometheus"]["configs"]
-    assert Path(handed["target"]).match(pattern)
-    assert compose["configs"][handed["source"]]["template_driver"] == "golang"
+def test_prometheus_discovers_a_service_that_the_stack_has(compose, prometheus):
+    for job in prometheus["scrape_configs"]:
+        (discovery,) = job["dns_sd_configs"]
+        assert [name.removeprefix("tasks.") for name in discovery["names"]] == [
+            {"node": "node_exporter"}.get(job["job_name"], job["job_name"])
+        ]
+        assert set(name.removeprefix("tasks.") for name in discovery["names"]) <= set(compose["services"])
+        assert discovery["type"] == "A"
 
 
-def test_prometheus_own_series_carry_the_nodes_name_too(compose):
-    (job,) = yaml.safe_load(SELF)["scrape_configs"]
-    (static,) = job["static_configs"]
-    assert (job["job_name"], static["labels"]) == ("prometheus", {"node": '{{ env "NODE" }}'})
+def test_prometheus_reads_the_configs_that_the_stack_hands_it(compose, prometheus):
+    handed = {Path(one["target"]): one["source"] for one in compose["services"]["prometheus"]["configs"]}
+    folder = Path("/etc/prometheus")
+    patterns = [*prometheus["scrape_config_files"], *prometheus["rule_files"], "prometheus.yml"]
+    assert len(handed) == len(patterns)
+    for pattern in patterns:
+        assert any(path.match(str(folder / pattern)) for path in handed), pattern
+    # Prometheus' own braces are not the swarm's to fill in
+    assert [key for key, one in compose["configs"].items() if "template_driver" in one] == ["prometheus_self"]
+
+
+def test_prometheus_tells_the_alertmanager_of_the_stack_where_it_answers(compose, prometheus):
+    (told,) = prometheus["alerting"]["alertmanagers"]
+    (static,) = told["static_configs"]
+    assert static["targets"] == ["tasks.alertmanager:9093"]
+    assert f"--web.route-prefix={told['path_prefix']}" in compose["services"]["alertmanager"]["command"]
+    assert prometheus["global"]["external_labels"] == {"cluster": "attic"}
+
+
+def test_what_prometheus_and_alertmanager_say_of_themselves_carries_the_nodes_name_too(compose):
+    jobs = yaml.safe_load(SELF)["scrape_configs"]
+    assert [job["job_name"] for job in jobs] == ["prometheus", "alertmanager"]
+    for job in jobs:
+        (static,) = job["static_configs"]
+        assert static["labels"] == {"node": '{{ env "NODE" }}'}
+        assert f"--web.route-prefix=/{job['job_name']}/" in compose["services"][job["job_name"]]["command"]
+        assert job["metrics_path"] == f"/{job['job_name']}/metrics"
     assert compose["services"]["prometheus"]["environment"]["NODE"] == "{{.Node.Hostname}}"
+    # one name for both is true as long as they cannot be apart
+    placed = [compose["services"][name]["deploy"]["placement"] for name in ("prometheus", "alertmanager")]
+    assert placed[0] == placed[1]
 
 
 def test_every_config_in_the_folder_is_used(compose):
@@ -65,11 +92,10 @@ def test_a_failed_update_goes_back_and_the_old_task_makes_room_first(compose):
         assert (update["failure_action"], update["order"]) == ("rollback", "stop-first"), name
 
 
-def test_the_measurements_outlive_a_restart(compose):
-    assert {"type": "volume", "source": "prometheus", "target": "/prometheus"} in compose["services"]["prometheus"][
-        "volumes"
-    ]
-    assert "prometheus" in compose["volumes"]
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_measurements_and_silences_outlive_a_restart(compose, name):
+    assert {"type": "volume", "source": name, "target": f"/{name}"} in compose["services"][name]["volumes"]
+    assert name in compose["volumes"]
 
 
 def test_no_dollar_is_left_for_docker_to_fill_in_from_the_environment():
