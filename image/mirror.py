@@ -26,6 +26,8 @@ from image.registry import Registry
 from image.skopeo import Access, Skopeo
 from image.verified import verify
 
+# Images of the stack's services that are mirrored: the service's switch is in the settings.
+_OF_SERVICES = {"grafana": ("grafana",), "portainer": ("portainer", "portainer_agent")}
 # BuildKit's provenance and SBOM are entries of an index, too, each of which names the image that it is about.
 _ABOUT = "vnd.docker.reference.digest"
 
@@ -155,13 +157,24 @@ def _mirrored(mirror: Mirror, job: Job | None, registry: str) -> Mirrored:
     return Mirrored(mirror.name, str(mirror.source), mirror.reference(registry), mirror.digest, copied, told)
 
 
-def references(cluster: Cluster, file: Path = mirrors.FILE) -> dict[str, str]:
+def references(cluster: Cluster, services: Iterable[str] = (), file: Path = mirrors.FILE) -> dict[str, str]:
     """The enabled mirrors' references by digest, by name, for the stack's template.
 
+    Args:
+        services: those that are switched on.
+
     Raises:
-        UserError: the registry lacks one; with the command that mirrors it.
+        UserError: one that such a service needs is not enabled, or the registry lacks one; with the command that
+            mirrors it.
     """
     enabled = chosen(mirrors.read(file))
+    for service in services:
+        needed = _OF_SERVICES.get(service, ())
+        if lacking := set(needed) - {mirror.name for mirror in enabled}:
+            raise UserError(
+                f"service {service} is on in settings.toml, and {' and '.join(sorted(lacking))} was never mirrored",
+                f"{cluster.command} mirror {' '.join(needed)}; or {service} = false",
+            )
     if not enabled:
         return {}
     for mirror in missing(Registry.of(cluster), enabled):

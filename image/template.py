@@ -54,7 +54,7 @@ def variables(
     values = {
         "cluster": cluster.name,
         "images": dict(images),
-        "mirrors": mirror.references(cluster),
+        "mirrors": mirror.references(cluster, [name for name, on in table.values(chosen.services).items() if on]),
         "settings": table.values(chosen),
         "secrets": secrets.Names(held or {}),
         # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.
@@ -110,13 +110,14 @@ def configs(values: Mapping[str, Any], folder: Path = FOLDER / "configs") -> tup
     """The files that the stack hands out as swarm configs, by their content.
 
     NAME.EXT is handed out as it is. NAME.EXT.j2 is filled in here, with the variables of the stack; NAME.EXT.tmpl by
-    the swarm, for each task.
+    the swarm, for each task. Those of a service that is switched off, which begin with its name and `_`, are left out.
 
     Raises:
         UserError: two have the same name, or a variable is not there.
     """
     found: dict[str, Config] = {}
-    for file in sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")):
+    off = tuple(f"{name}_" for name, on in values.get("settings", {}).get("services", {}).items() if not on)
+    for file in sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith((".", *off))):
         key, path = file.name.partition(".")[0], f"{folder.name}/{file.name}"
         if key in found:
             raise UserError(f"{found[key].file} and {path} are both config {key!r}", f"git mv stack/{path} to another")

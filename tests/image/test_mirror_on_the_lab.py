@@ -300,10 +300,10 @@ def test_a_deploy_gets_the_digest_and_without_it_the_command_that_mirrors(elsewh
     lab = elsewhere.lab
     lab.image("mirror", "--file", file, "--insecure-source", f"{elsewhere.hello}:1.0").ok()
     own = cluster.read(lab.name)
-    assert mirror.references(own, file) == {"hello": f"{own.registry}/mirror/hello@{elsewhere.digest}"}
+    assert mirror.references(own, file=file) == {"hello": f"{own.registry}/mirror/hello@{elsewhere.digest}"}
     elsewhere.lab.on("pi1", "rm", "-rf", KEPT).ok()
     with pytest.raises(UserError, match=r"hello .* is enabled in mirrors\.toml, and not in the registry") as seen:
-        mirror.references(own, file)
+        mirror.references(own, file=file)
     assert f"python -m image --context {lab.name} mirror hello" in seen.value.message
     mirrors.record(replace(mirrors.read(file)["hello"], enabled=False), file)
-    assert mirror.references(own, file) == {}
+    assert mirror.references(own, file=file) == {}
