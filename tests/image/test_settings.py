@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image import settings, table
+from image import plan, settings, table
 from image.cluster import Cluster, Endpoint
 from image.errors import UserError
 
@@ -137,3 +137,14 @@ def test_what_prometheus_understands_is_taken(tmp_path, time, size):
 @pytest.mark.parametrize("smarthost", ["localhost:25", "[2001:db8::1]:465", "198.18.0.1:587"])
 def test_a_mail_server_is_a_name_or_an_address_with_a_port(tmp_path, smarthost):
     assert layered(tmp_path, f'[mail]\nsmarthost = "{smarthost}"').mail.smarthost == smarthost
+
+
+def test_the_image_of_a_service_that_is_off_is_not_used(tmp_path):
+    def used(own: str) -> set[str]:
+        (tmp_path / "settings.toml").write_text(own)
+        attic = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), tmp_path)
+        return {image.name for image in settings.used(attic, plan.read())}
+
+    every = {image.name for image in plan.read()}
+    assert used("") == every - {"whiskers"}
+    assert used(f"[services]\nwhiskers = true\n[mail]\n{MAIL}") == every
