@@ -11,6 +11,7 @@ from docker.errors import DockerException
 
 from image.errors import UserError
 from lab import lifecycle
+from lab import mail as post
 from lab.spec import DEFAULT_NAME, MOST_NODES, Lab
 
 _name = click.option("--name", envvar="LAB", default=DEFAULT_NAME, show_default=True, help="Which lab.")
@@ -61,6 +62,20 @@ def status(name: str, as_json: bool) -> None:
     """Show the lab's nodes."""
     found = lifecycle.status(Lab.parse(name))
     click.echo(json.dumps([asdict(node) for node in found]) if as_json else _table(found))
+
+
+@main.command()
+@_name
+@click.option("--read", is_flag=True, help="Print what it got, as an mbox file.")
+def mail(name: str, read: bool) -> None:
+    """Start a mail server beside the nodes, and print the settings for it; `down` removes it."""
+    lab = Lab.parse(name)
+    if read:
+        click.echo(post.letters(lab), nl=False)
+        return
+    server = post.up(lab)
+    click.echo(server.settings(), nl=False)
+    click.echo(f"# python -m image --context {name} secret set smtp_password <{server.folder / 'password'}")
 
 
 def _table(found: Sequence[lifecycle.Status]) -> str:

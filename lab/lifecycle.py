@@ -6,7 +6,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -28,14 +28,16 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Found:
-    """What the engine holds of a lab: nodes by number, and its network."""
+    """What the engine holds of a lab: nodes by number, what stands beside them, and its network."""
 
     containers: dict[int, Container]
+    others: tuple[Container, ...]
+    """E.g. the mail server."""
     network: Network | None
     subnet: IPv4Network | None
 
     def __bool__(self) -> bool:
-        return bool(self.containers) or self.network is not None
+        return bool(self.containers or self.others) or self.network is not None
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ def find(client: DockerClient, lab: Lab, force: bool = False) -> Found:
     for owner in sorted(owners - {str(lab.clone)}):
         _refuse_or_take(lab, owner, force)
     network = networks[0] if networks else None
+    numbered = [(node_number(container.name or ""), container) for container in containers]
     return Found(
-        containers={node_number(container.name or ""): container for container in containers},
+        containers={number: container for number, container in numbered if number},
+        others=tuple(container for number, container in numbered if not number),
         network=network,
         subnet=IPv4Network(network.attrs["IPAM"]["Config"][0]["Subnet"]) if network else None,
     )
@@ -89,7 +93,7 @@ def up(lab: Lab, count: int, tag: str = "") -> list[Status]:
     Args:
         tag: an image that the engine has, instead of a blank Pi's.
     """
-    with _alone(lab):
+    with alone(lab):
         client = engine.connect()
         found = find(client, lab)
         _open_state(lab)
@@ -108,7 +112,7 @@ def up(lab: Lab, count: int, tag: str = "") -> list[Status]:
 
 def down(lab: Lab, force: bool = False) -> None:
     """Remove exactly what belongs to `lab`: nodes, volumes, network, docker context, keys."""
-    with _alone(lab):
+    with alone(lab):
         client = engine.connect()
         found = find(client, lab, force)
         volumes = client.volumes.list(filters={"label": f"{LABEL_LAB}={lab.name}"})
@@ -117,7 +121,7 @@ def down(lab: Lab, force: bool = False) -> None:
             return
         with step(f"removing lab {lab.name!r}: {len(found.containers)} nodes"):
             with ThreadPoolExecutor() as pool:
-                list(pool.map(_remove, found.containers.values()))
+                list(pool.map(_remove, (*found.containers.values(), *found.others)))
             for volume in volumes:
                 volume.remove(force=True)
             # The network last but the keys: its address tells which docker context is this lab's.
@@ -133,7 +137,7 @@ def status(lab: Lab) -> list[Status]:
     return _statuses(find(engine.connect(), lab))
 
 
-def _alone(lab: Lab) -> AbstractContextManager[None]:
+def alone(lab: Lab) -> AbstractContextManager[None]:
     """Hold the lab for ourselves."""
     path = lab.clone / ".build" / "lab" / f"{lab.name}.lock"
     return files.lock(path, f"another `python -m lab` works on lab {lab.name!r}")
@@ -165,11 +169,8 @@ def _without_halves(found: Found) -> Found:
     halves = [number for number, container in found.containers.items() if container.status in ("created", "dead")]
     for number in halves:
         _remove(found.containers[number])
-    return Found(
-        {number: container for number, container in found.containers.items() if number not in halves},
-        found.network,
-        found.subnet,
-    )
+    whole = {number: container for number, container in found.containers.items() if number not in halves}
+    return replace(found, containers=whole)
 
 
 def _create(client: DockerClient, lab: Lab, found: Found, missing: list[int], tag: str, public_key: str) -> None:

@@ -36,7 +36,8 @@ END
 chmod 0755 "$root/sbin/pi-init"
 : >"$root/etc/machine-id"
 
-# What provisioning installs is downloaded here once, and not again by each node of each lab.
+# What provisioning and the lab's mail server install is downloaded here once, and not again by each of each lab.
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 chroot "$root" apt-get clean
 chroot "$root" apt-get install --quiet --yes --download-only --no-install-recommends docker.io docker-cli
+chroot "$root" apt-get install --quiet --yes --download-only --no-install-recommends opensmtpd

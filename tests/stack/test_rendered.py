@@ -90,7 +90,7 @@ def test_mail_goes_over_tls_with_the_password_from_the_secret(tmp_path: Path) ->
     (mail,) = owner["email_configs"]
     assert mail["require_tls"] is True
     assert "insecure_skip_verify" not in mail["tls_config"]
-    assert mail["auth_password_file"] == "/run/secrets/smtp_password"
+    assert Path(mail["auth_password_file"]) == Path("/run/secrets") / "smtp_password"
     compose = rendered(ON)["compose"]
     (secret,) = compose["services"]["alertmanager"]["secrets"]
     assert (secret["source"], secret["uid"], secret["mode"]) == ("smtp_password", "65534", 0o400)
@@ -119,7 +119,8 @@ ALERTS = """
  "commonLabels": {{"alertname": "NodeGone", "node": "pi3", "cluster": "attic"}},
  "alerts": [{{"status": "{status}", "labels": {{"node": "pi3"}}, "startsAt": "2026-03-01T14:02:00Z",
    "endsAt": "2026-03-01T14:22:00Z",
-   "annotations": {{"summary": "pi3 is gone", "description": "Look <b>there</b>.", "runbook": "docs/alerts.md#nodegone"}}}}]}}
+   "annotations": {{"summary": "pi3 is gone", "description": "Look <b>there</b>.",
+     "runbook": "docs/alerts.md#nodegone"}}}}]}}
 """
 
 
@@ -127,7 +128,7 @@ def mail(tmp_path: Path, part: str, status: str) -> str:
     """One part of a mail, as Alertmanager's own template engine makes it."""
     data = tmp_path / "alerts.json"
     data.write_text(ALERTS.format(status=status))
-    file = ROOT_TEMPLATE
+    file = template.FOLDER / "configs" / "alertmanager_mail.txt"
     kind = "html" if part == "html" else "text"
     words = (
         f"--template.glob={file}",
@@ -135,9 +136,6 @@ def mail(tmp_path: Path, part: str, status: str) -> str:
         f"--template.type={kind}",
     )
     return run(checker("alertmanager", "amtool"), "template", "render", f"--template.data={data}", *words)
-
-
-ROOT_TEMPLATE = template.FOLDER / "configs" / "alertmanager_mail.txt"
 
 
 def test_a_mail_names_the_pi_since_when_what_to_do_and_where_to_look(tmp_path: Path) -> None:
