@@ -22,6 +22,7 @@ SECTIONS: Final = {
     "Build": ("build-all", "sbom", "outdated", "bump"),
     "Registry": ("list", "inspect", "verify", "rm", "gc", "mirror", "move-registry"),
     "Deploy": ("render", "diff", "deploy", "status", "logs", "history", "rollback", "prove"),
+    "Users": ("user",),
     "Shell": ("completion",),
 }
 _REST = "Other"

@@ -49,6 +49,7 @@ def variables(
         images: name -> reference by digest.
         held: the swarm's secrets, as `secrets.newest` has them.
     """
+    prometheus_node(cluster)  # refuses a swarm that has none, before anything is deployed
     role, replicas = _web(cluster.nodes, chosen.web_replicas)
     values = {
         "cluster": cluster.name,
@@ -60,7 +61,6 @@ def variables(
         "port_mode": "ingress" if cluster.routes_ports else "host",
         "endpoint_mode": "vip" if cluster.routes_ports else "dnsrr",
         "prometheus_label": PROMETHEUS_LABEL,
-        "prometheus_url": f"http://{prometheus_node(cluster).address}:{chosen.prometheus_port}",
         "gateway_url": gateway_url(cluster, chosen.gateway_port),
         "web_role": role,
         "web_replicas": replicas,
