@@ -23,6 +23,7 @@ SECTIONS: Final = {
     "Registry": ("list", "inspect", "verify", "rm", "gc", "mirror", "move-registry"),
     "Deploy": ("render", "diff", "deploy", "status", "logs", "history", "rollback", "prove"),
     "Secrets": ("secret",),
+    "Users": ("user",),
     "Shell": ("completion",),
 }
 _REST = "Other"

@@ -40,12 +40,15 @@ _PULL = 300.0
 _IMPATIENCE = 10.0
 # Pulls and emulators side by side: more do not help an engine on a card.
 _SIDE_BY_SIDE = 4
+_HTTPS = 443
 # Series of what was scraped. Not of the scrape itself (`up`, `scrape_…`): Prometheus makes these from the
 # target's labels, and DNS knows a node_exporter's address only.
 _NAMED = "count by (node) (count_over_time(node_load1[40s]))"
 # Only what was scraped just now: series from before a restart of Prometheus stay in sight for five minutes.
 _NAMELESS = 'count by (job) (count_over_time({job!="",node="",__name__!~"up|scrape_.+"}[40s]))'
 _SERVED_BY = re.compile(r'<meta name="served-by" content="([^"]*)">')
+
+_PROMETHEUS = "/prometheus"  # where the gateway has it
 
 _NEXT = ("node ls", f"stack ps {STACK}", f"service logs --follow {STACK}_prometheus")
 
@@ -58,6 +61,34 @@ class Measure:
     ok: bool
     seen: str
     fix: str = ""
+
+
+@dataclass(frozen=True)
+class Door:
+    """The gateways of the nodes that are ready, and what opens them."""
+
+    addresses: tuple[str, ...]
+    """`https://ADDRESS`, without a slash at its end."""
+    tls: Path | None = None
+    """The folder with the client certificate and the CA, in Docker's own file names."""
+
+    def ask(self, url: str, *, certified: bool = True) -> requests.Response:
+        """GET; raises requests.RequestException.
+
+        The cluster itself is asked, whatever proxy the environment names for the world outside.
+        """
+        with requests.Session() as session:
+            session.trust_env = False
+            if self.tls is not None:
+                session.verify = str(self.tls / "ca.pem")
+                session.cert = (str(self.tls / "cert.pem"), str(self.tls / "key.pem")) if certified else None
+            return session.get(url, timeout=_ANSWER)
+
+    def curl(self, url: str) -> str:
+        """How a person asks the same."""
+        if self.tls is None:
+            return f"curl -i {url}"
+        return f"curl -i --cacert {self.tls}/ca.pem --cert {self.tls}/cert.pem --key {self.tls}/key.pem {url}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +140,7 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
         patience: seconds that a measure may take to come true.
     """
     snapshot = _snapshot(cluster)
-    pages, prometheus = (addresses(snapshot, name) for name in ("web", "prometheus"))
+    door = Door(addresses(snapshot, "gateway"), cluster.endpoint.tls)
     ready = [node for node in cluster.nodes if node.ready]
     if len(ready) < len(cluster.nodes):
         patience = min(patience, _IMPATIENCE)  # the verdict is clear, and a person waits for it
@@ -117,8 +148,9 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
         looks = [
             pool.submit(nodes_ready, cluster.nodes, cluster.docker),
             pool.submit(services_run, cluster, snapshot, patience),
-            pool.submit(targets_up, prometheus, ready, patience),
-            pool.submit(pages_answer, pages, ready, patience),
+            pool.submit(door_closed, door, ready, patience),
+            pool.submit(pages_answer, door, ready, patience),
+            pool.submit(targets_up, door, ready, patience),
         ]
         listed, refused = _listed(cluster, images)
         starting = [pool.submit(program_starts, cluster, program) for program in listed]
@@ -126,7 +158,7 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
         started = [(program, task.result()) for program, task in zip(listed, starting, strict=True)]
     return Proof(
         (*measures, *refused, *programs_start(started)),
-        {"the page": pages, "Prometheus": prometheus},
+        {"the page": door.addresses, "Prometheus": tuple(f"{one}{_PROMETHEUS}/" for one in door.addresses)},
     )
 
 
@@ -148,7 +180,7 @@ def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
         return ()
     hosts = {task.node for task in snapshot.running(service)}
     return tuple(
-        f"http://{node.address}" + ("" if port == 80 else f":{port}")
+        f"https://{node.address}" + ("" if port == _HTTPS else f":{port}")
         for port, mode in service.ports
         for node in sorted(snapshot.nodes, key=lambda node: node.name)
         if node.ready and (mode != "host" or node.id in hosts)
@@ -183,24 +215,51 @@ def services_run(cluster: Cluster, snapshot: watch.Snapshot, patience: float) ->
     return first if first.ok or not snapshot.services else _until(lambda: look(_snapshot(cluster)), patience)
 
 
-def targets_up(prometheus: Sequence[str], nodes: Sequence[Node], patience: float) -> Measure:
+def door_closed(door: Door, nodes: Sequence[Node], patience: float) -> Measure:
+    """Each ready node has a gateway with a certificate of the cluster's CA, and none lets a stranger in."""
+    what = "the gateway"
+
+    def look() -> Measure:
+        for address in door.addresses:
+            try:
+                answer = door.ask(address, certified=False)
+            except requests.RequestException as error:
+                return Measure(what, False, f"{address} gives no answer: {error}", door.curl(address))
+            if answer.status_code != requests.codes.unauthorized:
+                told = f"{address} answers {answer.status_code} to whoever asks"
+                return Measure(what, False, told, f"curl -ik {address}")
+        if len(door.addresses) < len(nodes):
+            told = f"on {len(door.addresses)} of {len(nodes)} nodes"
+            return Measure(what, False, told, f"docker service ps {STACK}_gateway")
+        return Measure(what, True, f"on {len(nodes)} of {len(nodes)} nodes, and asks who comes")
+
+    return _until(look, patience) if door.addresses else _nobody(what)
+
+
+def _nobody(what: str) -> Measure:
+    return Measure(what, False, "no gateway is running", "python -m image deploy")
+
+
+def targets_up(door: Door, nodes: Sequence[Node], patience: float) -> Measure:
     """Prometheus scrapes one node_exporter on each ready node, and knows each node by its name."""
     what = "Prometheus' targets"
-    if not prometheus:
-        return Measure(what, False, "Prometheus is not running", "python -m image deploy")
+    if not door.addresses:
+        return _nobody(what)
     names = {node.name for node in nodes}
+    prometheus = f"{door.addresses[0]}{_PROMETHEUS}"
 
     def look() -> Measure:
         try:
-            targets = _ask(f"{prometheus[0]}/api/v1/targets?state=active")["activeTargets"]
-            found = _query(prometheus[0], _NAMED)
-            nameless = _query(prometheus[0], _NAMELESS)
+            targets = _ask(door, f"{prometheus}/api/v1/targets?state=active")["activeTargets"]
+            found = _query(door, prometheus, _NAMED)
+            nameless = _query(door, prometheus, _NAMELESS)
         except (requests.RequestException, KeyError, ValueError) as error:
-            return Measure(what, False, f"{prometheus[0]} gives no answer: {error}", f"curl {prometheus[0]}/-/ready")
-        measure = judge_targets(targets, {one["metric"].get("node", "") for one in found}, names, prometheus[0])
+            fix = door.curl(f"{prometheus}/-/ready")
+            return Measure(what, False, f"{prometheus} gives no answer: {error}", fix)
+        measure = judge_targets(targets, {one["metric"].get("node", "") for one in found}, names, prometheus)
         if measure.ok and nameless:
             jobs = ", ".join(sorted(one["metric"].get("job", "no job") for one in nameless))
-            return Measure(what, False, f"series without a node's name: {jobs}", f"open {prometheus[0]}/targets")
+            return Measure(what, False, f"series without a node's name: {jobs}", f"open {prometheus}/targets")
         return measure
 
     return _until(look, patience)
@@ -227,27 +286,26 @@ def judge_targets(targets: Sequence[dict[str, Any]], measured: set[str], names: 
     return Measure(what, True, f"{up} of {len(names)} nodes up, each with its name: {', '.join(sorted(measured))}")
 
 
-def pages_answer(pages: Sequence[str], nodes: Sequence[Node], patience: float) -> Measure:
-    """The tiny server's page comes from each published address, and names a node of this swarm."""
-    if not pages:
-        return Measure("the page", False, "nobody serves it", "python -m image deploy")
+def pages_answer(door: Door, nodes: Sequence[Node], patience: float) -> Measure:
+    """By each gateway, who shows the cluster's certificate gets the tiny server's page; it names a node of this swarm."""
+    what = "the page"
     names = {node.name for node in nodes}
 
     def look() -> Measure:
         served = []
-        for page in pages:
+        for page in door.addresses:
             try:
-                answer = _session().get(page, timeout=_ANSWER)
+                answer = door.ask(page)
             except requests.RequestException as error:
-                return Measure("the page", False, f"{page} gives no answer: {error}", f"curl {page}")
+                return Measure(what, False, f"{page} gives no answer: {error}", door.curl(page))
             by = _SERVED_BY.search(answer.text)
-            if answer.status_code != 200 or by is None or by[1] not in names:
+            if answer.status_code != requests.codes.ok or by is None or by[1] not in names:
                 told = f"names {by[1]!r}, no node of this swarm" if by else "is not our page"
-                return Measure("the page", False, f"{page} ({answer.status_code}) {told}", f"curl -i {page}")
+                return Measure(what, False, f"{page} ({answer.status_code}) {told}", door.curl(page))
             served.append(f"{page} by {by[1]}")
-        return Measure("the page", True, ", ".join(served))
+        return Measure(what, True, ", ".join(served))
 
-    return _until(look, patience)
+    return _until(look, patience) if door.addresses else _nobody(what)
 
 
 def _listed(cluster: Cluster, images: Iterable[Image]) -> tuple[tuple[Program, ...], tuple[Measure, ...]]:
@@ -343,21 +401,14 @@ def _until(look: Callable[[], Measure], patience: float) -> Measure:
         time.sleep(_POLL)
 
 
-def _query(address: str, query: str) -> list[dict[str, Any]]:
+def _query(door: Door, address: str, query: str) -> list[dict[str, Any]]:
     """The series that a query of Prometheus gives, now."""
-    found: list[dict[str, Any]] = _ask(f"{address}/api/v1/query?{urlencode({'query': query})}")["result"]
+    found: list[dict[str, Any]] = _ask(door, f"{address}/api/v1/query?{urlencode({'query': query})}")["result"]
     return found
 
 
-def _ask(url: str) -> Any:
+def _ask(door: Door, url: str) -> Any:
     """The `data` of an answer of Prometheus' API."""
-    answer = _session().get(url, timeout=_ANSWER)
+    answer = door.ask(url)
     answer.raise_for_status()
     return answer.json()["data"]
-
-
-def _session() -> requests.Session:
-    """A session that asks the cluster itself, whatever proxy the environment names for the world outside."""
-    session = requests.Session()
-    session.trust_env = False
-    return session

@@ -23,7 +23,7 @@ _DURATION = re.compile(r"(?=\d)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)
 # Source: ParseBase2Bytes of alecthomas/units, which Prometheus reads its options with; K is 1024.
 _SIZE = re.compile(r"\d+(\.\d+)?(B|[KMGTPE]i?B)", re.ASCII)
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}", re.ASCII)
-_USER = re.compile(r"[\w.@-]+", re.ASCII)
+USER = re.compile(r"[\w.@-]+", re.ASCII)
 _ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
 _HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
@@ -83,8 +83,6 @@ class Settings:
     keep_revisions: int
     web_replicas: int
     gateway_port: int
-    web_port: int
-    prometheus_port: int
     services: Services
     prometheus: Prometheus
     mail: Mail
@@ -155,8 +153,8 @@ def _expected(chosen: Settings) -> Iterator[tuple[str, Any, Callable[[Any], Any]
     """Key, value, whether it can be, and what can be."""
     for key in ("keep_revisions", "web_replicas"):
         yield key, getattr(chosen, key), lambda number: number >= 1, "1 or more"
-    for key in ("gateway_port", "web_port", "prometheus_port"):
-        yield key, getattr(chosen, key), lambda port: 1 <= port <= _HIGHEST_PORT, f"a port: 1 to {_HIGHEST_PORT}"
+    port = chosen.gateway_port
+    yield "gateway_port", port, lambda port: 1 <= port <= _HIGHEST_PORT, f"a port: 1 to {_HIGHEST_PORT}"
     kept, mail = chosen.prometheus, chosen.mail
     yield (
         "prometheus.retention_time",
@@ -178,7 +176,7 @@ def _expected(chosen: Settings) -> Iterator[tuple[str, Any, Callable[[Any], Any]
 def _refuse_what_is_no_hash(users: Mapping[str, str], file: Path) -> None:
     """Raise UserError, without what stands there: it may be the password itself."""
     for name, hashed in users.items():
-        if not _USER.fullmatch(name):
+        if not USER.fullmatch(name):
             raise UserError(f"{file}: users: {name!r} is no name: letters, digits and . _ @ -")
         if not _BCRYPT.fullmatch(hashed):
             raise UserError(

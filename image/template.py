@@ -50,6 +50,7 @@ def variables(
         images: name -> reference by digest.
         held: the swarm's secrets, as `secrets.newest` has them.
     """
+    prometheus_node(cluster)  # refuses a swarm that has none, before anything is deployed
     role, replicas = _web(cluster.nodes, chosen.web_replicas)
     values = {
         "cluster": cluster.name,
@@ -62,7 +63,6 @@ def variables(
         "endpoint_mode": "vip" if cluster.routes_ports else "dnsrr",
         "prometheus": asdict(sizing.of(prometheus_node(cluster), chosen.prometheus)),
         "prometheus_label": PROMETHEUS_LABEL,
-        "prometheus_url": f"http://{prometheus_node(cluster).address}:{chosen.prometheus_port}",
         "gateway_url": gateway_url(cluster, chosen.gateway_port),
         # An image has no certificates of CAs: whoever sends mail is handed those that the mail server's may be from.
         "mail_ca": chosen.mail.ca or certifi.contents(),

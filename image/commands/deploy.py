@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, plan, published, settings
+from image import cluster, deploy, options, plan, published, settings, users
 from image.spinner import Spinners
 
 
@@ -30,3 +30,5 @@ def command(chosen: options.Chosen, timeout: float) -> None:
     click.echo(outcome)
     if outcome.new:
         deploy.prune(swarm, settings.of(swarm).keep_revisions)
+    if lacking := users.hint(swarm):
+        click.echo(lacking, err=True)

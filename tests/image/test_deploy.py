@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image import deploy, settings, template
+from image import deploy, plan, settings, template
 from image.cluster import Cluster, Endpoint, Node
 from image.difference import Change
 from image.errors import UserError
@@ -22,7 +22,7 @@ PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, ARM64, {"prometheus": "t
 PI2 = Node("n2", "pi2", "198.18.0.12", "worker", True, ARM64, {"ipvs": "true"})
 PI3 = Node("n3", "pi3", "198.18.0.13", "worker", True, ARM64, {"ipvs": "true"})
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1, PI2, PI3), Path("/nowhere"))
-IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "alertmanager", "busybox")}
+IMAGES = {one.name: f"pi1:5000/{one.name}@sha256:0" for one in plan.read()}
 
 
 def rendered(*nodes: Node):
@@ -79,7 +79,7 @@ def test_the_page_is_served_by_two_workers_or_as_many_as_there_are(nodes, role, 
 
 
 def test_the_page_knows_where_prometheus_answers():
-    assert rendered()["services"]["web"]["environment"]["PROMETHEUS"] == "http://198.18.0.11:9090"
+    assert rendered()["services"]["web"]["environment"]["PROMETHEUS"] == "/prometheus"
 
 
 def test_a_missing_variable_is_told_with_file_and_line():

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image import lint, settings, template
+from image import lint, plan, settings, template
 from image.cluster import Cluster, Endpoint, Node
 from image.compose_keys import IGNORED
 from image.errors import UserError
@@ -37,7 +37,7 @@ def found(body: str, swarm: Swarm = SWARM) -> str:
 
 def test_the_stack_itself_has_no_mistakes(tmp_path):
     cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1, PI2, PI3), tmp_path)
-    images = {name: f"r/{name}@sha256:0" for name in ("node_exporter", "prometheus", "alertmanager", "busybox")}
+    images = {one.name: f"r/{one.name}@sha256:0" for one in plan.read()}
     text = template.render(template.variables(cluster, images, settings.read()))
     assert findings(text, replace(SWARM, registry_port=5000)) == []
 

@@ -58,9 +58,7 @@ def test_the_pages_service_fits_into_the_stack(image: Image, tmp_path: Path) -> 
         "n1", "pi1", "198.18.0.11", "manager", True, Platform("linux", "arm64"), {"prometheus": "true"}, 2**32, 4
     )
     cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (node,), tmp_path)
-    images = {
-        name: f"r/{name}@sha256:0" for name in ("node_exporter", "prometheus", "alertmanager", "busybox", image.name)
-    }
+    images = {one.name: f"r/{one.name}@sha256:0" for one in (*plan.read(), image)}
     text = template.TEMPLATE.read_text()
     (tmp_path / "stack.yml.j2").write_text(
         text.replace("\nservices:\n", f"\nservices:\n{BLOCKS['stack/stack.yml.j2']}", 1)

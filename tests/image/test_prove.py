@@ -15,10 +15,12 @@ from image.cluster import Node
 from image.plan import Description, Image, Starts
 from image.platform import Platform
 from image.prove import (
+    Door,
     Measure,
     Program,
     Proof,
     addresses,
+    door_closed,
     judge_targets,
     nodes_ready,
     pages_answer,
@@ -32,18 +34,18 @@ PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, ARM64)
 PI2 = Node("n2", "pi2", "198.18.0.12", "worker", True, ARM64)
 PI3 = Node("n3", "pi3", "198.18.0.13", "worker", True, ARM64)
 NODES = (PI1, PI2, PI3)
-WEB = Service("s1", "web", "x", "x", 2, ports=((80, "host"),))
+GATEWAY = Service("s1", "gateway", "x", "x", 2, ports=((443, "host"),))
 ON_PI2 = Task("t1", "s1", "running", "running", "x", "n2", 1)
 
 
 @contextmanager
-def server(body: str, content_type: str = "text/html") -> Iterator[str]:
+def server(body: str, status: int = 200) -> Iterator[str]:
     """A server on this machine that answers every question alike; gives its address."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html")
             self.end_headers()
             self.wfile.write(body.encode())
 
@@ -65,18 +67,18 @@ NAMES = {"pi1", "pi2"}
 
 
 def test_a_port_of_the_nodes_own_answers_where_a_task_runs():
-    assert addresses(Snapshot((WEB,), (ON_PI2,), NODES), "web") == ("http://198.18.0.12",)
+    assert addresses(Snapshot((GATEWAY,), (ON_PI2,), NODES), "gateway") == ("https://198.18.0.12",)
 
 
 def test_a_routed_port_answers_on_every_node():
-    routed = replace(WEB, ports=((8000, "ingress"),))
-    assert addresses(Snapshot((routed,), (ON_PI2,), NODES), "web") == tuple(
-        f"http://198.18.0.{last}:8000" for last in (11, 12, 13)
+    routed = replace(GATEWAY, ports=((8000, "ingress"),))
+    assert addresses(Snapshot((routed,), (ON_PI2,), NODES), "gateway") == tuple(
+        f"https://198.18.0.{last}:8000" for last in (11, 12, 13)
     )
 
 
 def test_a_service_that_is_not_there_has_no_address():
-    assert addresses(Snapshot((), (), NODES), "web") == ()
+    assert addresses(Snapshot((), (), NODES), "gateway") == ()
 
 
 def test_a_node_that_is_away_is_named():
@@ -117,7 +119,7 @@ def test_a_target_that_is_missing_down_or_without_a_name_is_told(targets, measur
 
 def test_a_page_says_which_node_served_it():
     with server('<meta name="served-by" content="pi2">') as page:
-        measure = pages_answer([page], NODES, 0)
+        measure = pages_answer(Door((page,)), NODES, 0)
     assert (measure.ok, measure.seen) == (True, f"{page} by pi2")
 
 
@@ -127,7 +129,7 @@ def test_a_page_says_which_node_served_it():
 )
 def test_a_page_that_is_not_ours_is_told_by_its_address(body, told):
     with server(body) as page:
-        measure = pages_answer([page], NODES, 0)
+        measure = pages_answer(Door((page,)), NODES, 0)
     assert not measure.ok
     assert page in measure.seen
     assert told in measure.seen
@@ -136,19 +138,33 @@ def test_a_page_that_is_not_ours_is_told_by_its_address(body, told):
 def test_an_address_that_does_not_answer_is_named():
     with server("") as page:
         pass
-    assert f"{page} gives no answer" in pages_answer([page], NODES, 0).seen
+    assert f"{page} gives no answer" in pages_answer(Door((page,)), NODES, 0).seen
 
 
 def test_something_else_on_prometheus_port_is_no_prometheus():
     with server("hello") as address:
-        measure = targets_up([address], NODES, 0)
+        measure = targets_up(Door((address,)), NODES, 0)
     assert not measure.ok
-    assert f"{address} gives no answer" in measure.seen
+    assert f"{address}/prometheus gives no answer" in measure.seen
+
+
+def test_a_gateway_that_lets_anybody_in_is_told():
+    with server("welcome") as address:
+        measure = door_closed(Door((address,)), (PI1,), 0)
+    assert (measure.ok, measure.seen) == (False, f"{address} answers 200 to whoever asks")
+
+
+def test_a_gateway_that_asks_who_comes_is_well_if_every_node_has_one():
+    with server("who?", status=401) as address:
+        assert door_closed(Door((address,)), (PI1,), 0).ok
+        measure = door_closed(Door((address,)), NODES, 0)
+    assert (measure.ok, measure.seen) == (False, "on 1 of 3 nodes")
 
 
 def test_nothing_published_is_a_failure_not_a_success():
-    assert not pages_answer([], NODES, 0).ok
-    assert not targets_up([], NODES, 0).ok
+    assert not door_closed(Door(()), NODES, 0).ok
+    assert not pages_answer(Door(()), NODES, 0).ok
+    assert not targets_up(Door(()), NODES, 0).ok
 
 
 def program(name: str, platform: Platform) -> Program:

@@ -88,7 +88,7 @@ def test_a_wrong_setting_is_told_by_its_file_and_key(tmp_path, old, new, message
         ('mail = "ann@example.org"', "mail = 'ann@example.org' is not a table"),
         ('[users]\n"a:b" = "x"', "'a:b' is no name"),
         ("users = 1", "users = 1 is not a table"),
-        ("web_port = -1", "web_port = -1 is not a port"),
+        ("gateway_port = -1", "gateway_port = -1 is not a port"),
     ],
 )
 def test_a_mistake_of_one_clusters_own_is_told_with_its_own_file(tmp_path, own, message):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image import settings, template
+from image import plan, settings, template
 from image.cluster import Cluster, Endpoint, Node
 from image.platform import Platform
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SELF = (ROOT / "stack" / "configs" / "prometheus_self.yml.tmpl").read_text()
 PI1 = Node("n1", "pi1", "198.18.0.11", "manager", True, Platform("linux", "arm64"), {"prometheus": "true"})
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (PI1,), Path("/nowhere"))
-IMAGES = {name: f"pi1:5000/{name}@sha256:0" for name in ("node_exporter", "prometheus", "alertmanager", "busybox")}
+IMAGES = {one.name: f"pi1:5000/{one.name}@sha256:0" for one in plan.read()}
 
 
 @pytest.fixture(scope="module")
