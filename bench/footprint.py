@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any, Final
+from urllib.parse import quote
 
 import click
 from docker.errors import DockerException
@@ -19,9 +20,10 @@ from bench.makers import ours
 from bench.report import at_most, markdown, place
 from bench.site import Site, fresh
 from bench.ways import BENCH
-from image import cluster, plan
+from image import cluster, plan, settings
 from image.cluster import Cluster
 from image.errors import UserError
+from image.prove import Door
 from image.rollout import STACK
 from image.run import LOGS, end_as_by_ctrl_c, run
 from lab import engine
@@ -34,6 +36,7 @@ _NODES: Final = 3
 _EXPORTER: Final = f"{STACK}_node_exporter"
 _MORE: Final = f"{STACK}_more"
 _PATIENCE = 180.0  # seconds until the additional exporters run
+_UP: Final = quote('count(up{job="node"} == 1)')
 _UNKNOWN = "–"
 _WORKER: Final = ("node_exporter", "web", "gateway")
 _WATCHERS: Final = ("prometheus", "alertmanager")
@@ -166,10 +169,20 @@ def measure(site: Site, targets: Sequence[int], minutes: float, packings: Sequen
                 more.add(count - _NODES)
             say(f"{packing}, {count} targets: {minutes:g} minutes of scraping")
             sleep(60 * minutes)
+            _check(swarm, count)
             taken.append(Taken(packing, count, look(site)))
             if count > _NODES:
                 more.remove()
     return taken
+
+
+def _check(swarm: Cluster, count: int) -> None:
+    """Raise UserError unless Prometheus scrapes so many nodes: the number would look small."""
+    address = f"https://{swarm.nodes[0].address}:{settings.of(swarm).gateway_port}"
+    url = f"{address}/prometheus/api/v1/query?query={_UP}"
+    found = Door((address,), swarm.endpoint.tls).ask(url).json()["data"]["result"]
+    if (up := int(found[0]["value"][1]) if found else 0) != count:
+        raise UserError(f"Prometheus scrapes {up} node_exporters, and not {count}")
 
 
 def limits(swarm: Cluster) -> dict[str, int]:
