@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"net/http"
 	"net/url"
@@ -54,14 +55,14 @@ func (s source) picture(ctx context.Context, today time.Time) (picture, error) {
 // fromFolder takes another picture each day, until all have had their turn.
 func fromFolder(folder string, today time.Time) (picture, error) {
 	entries, err := os.ReadDir(folder) // sorted by name
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return picture{}, err
 	}
 	entries = slices.DeleteFunc(entries, func(entry os.DirEntry) bool {
 		return entry.IsDir() || strings.HasPrefix(entry.Name(), ".")
 	})
 	if len(entries) == 0 {
-		return picture{}, fmt.Errorf("%s is empty; put pictures of cats there, or name a feed", folder)
+		return picture{}, fmt.Errorf("%s has no pictures; put some there, or name a feed", folder)
 	}
 	year, month, day := today.Date()
 	days := time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)

@@ -66,6 +66,9 @@ func TestWhatIsNoPictureIsRefusedByItsContentWhateverItsName(t *testing.T) {
 	if _, err := (source{folder: folder}).picture(t.Context(), time.Now()); err == nil {
 		t.Error("an empty folder has a picture")
 	}
+	if _, err := (source{folder: "/none"}).picture(t.Context(), time.Now()); err == nil || !strings.Contains(err.Error(), "/none has no pictures") {
+		t.Errorf("a folder that is not there: %v", err)
+	}
 }
 
 // aSite serves a picture and feeds, and what is neither.

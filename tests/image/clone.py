@@ -20,6 +20,10 @@ class Clone:
         for name in names:
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
 
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
     def edit(self, file: str, old: str, new: str) -> None:
         path = self._folder / file
         text = path.read_text()

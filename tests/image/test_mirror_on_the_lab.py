@@ -24,6 +24,7 @@ from image.skopeo import Access
 from pki.authority import Authority, Identities, pem
 from pki.context import docker_config_folder
 from tests.commands import Lab, command, until
+from tests.image.clone import Clone
 from tests.image.lab_registry import INDEX, another_command, begun, curl, login, says, tags
 from tests.image.test_images_on_the_lab import nodes_platform
 
@@ -307,3 +308,69 @@ def test_a_deploy_gets_the_digest_and_without_it_the_command_that_mirrors(elsewh
     assert f"python -m image --context {lab.name} mirror hello" in seen.value.message
     mirrors.record(replace(mirrors.read(file)["hello"], enabled=False), file)
     assert mirror.references(own, file=file) == {}
+
+
+# Plays all three: one program that serves a page of its own at Grafana's port and at Portainer's.
+STANDIN = {
+    "image.toml": ('name = "busybox"', 'name = "standin"'),
+    "Dockerfile": (
+        'ENTRYPOINT ["/bin/busybox"]\nCMD ["httpd", "-f", "-p", "8080", "-h", "/www"]',
+        'ENTRYPOINT ["/bin/sh", "-c", "/bin/busybox httpd -p 3000 -h /www; '
+        'exec /bin/busybox httpd -f -p 9000 -h /www"]',
+    ),
+}
+SOURCES = ("grafana/grafana:12.3.0", "portainer/portainer-ce:2.45.0", "portainer/agent:2.45.0")
+
+
+@pytest.fixture
+def wanted(elsewhere: Elsewhere, clone: Clone) -> Iterator[Clone]:
+    """A clone whose settings want Grafana and Portainer, which are elsewhere under the names that they have there."""
+    lab, folder = elsewhere.lab, clone.folder
+    shutil.copytree(folder / "Busybox", folder / "Standin", symlinks=True)
+    for name, (old, new) in STANDIN.items():
+        clone.edit(f"Standin/{name}", old, new)
+    (folder / "Standin/root/www/grafana").mkdir()
+    (folder / "Standin/root/www/grafana/index.html").write_text("grafana's page")
+    (folder / "Standin/root/www/where.txt").write_text("portainer's page")
+    clone.image("build-all", "standin").ok()
+    for source in SOURCES:
+        name, _, tag = source.partition(":")
+        elsewhere.put(name, tag, f"standin:{tags(lab, 'standin')[-1]}")
+        clone.edit("stack/mirrors.toml", f"docker.io/{source}", f"{elsewhere.at(OPEN)}/{source}")
+    for service in ("grafana", "portainer"):
+        clone.edit("stack/settings.toml", f"\n{service} = false", f"\n{service} = true")
+    yield clone
+    lab.image("deploy").ok()
+    for name in ("grafana", "portainer"):
+        lab.image("secret", "rm", f"{name}_password").ok()
+
+
+def entered(lab: Lab, node: str, path: str) -> str:
+    """What a node's gateway answers to who shows the cluster's client certificate, by curl."""
+    keys = ("--cacert", lab.folder / "ca.pem", "--cert", lab.folder / "cert.pem", "--key", lab.folder / "key.pem")
+    return command("curl", "-s", "--noproxy", "*", *keys, f"https://{lab.address(node)}{path}").stdout
+
+
+def test_grafana_and_portainer_are_mirrored_deployed_and_behind_the_gateway(
+    elsewhere: Elsewhere, wanted: Clone
+) -> None:
+    lab = elsewhere.lab
+    wanted.image("deploy").refused("service grafana is on", f"--context {lab.name} mirror grafana; or grafana = false")
+    wanted.image("mirror", "--insecure-source", "grafana").ok()
+    wanted.image("deploy").refused("service portainer is on", "mirror portainer portainer_agent")
+    wanted.image("mirror", "--insecure-source", "portainer", "portainer_agent").ok()
+    wanted.image("deploy").refused("secret set grafana_password", "secret set portainer_password")
+    for name in ("grafana", "portainer"):
+        wanted.image("secret", "set", f"{name}_password", given="correct horse battery staple\n").ok()
+    wanted.image("deploy").ok()
+    for node in ("pi1", "pi3"):
+        until(lambda node=node: entered(lab, node, "/grafana/index.html") == "grafana's page")
+        until(lambda node=node: entered(lab, node, "/portainer/where.txt") == "portainer's page")
+        stranger = command("curl", "-sk", "--noproxy", "*", f"https://{lab.address(node)}/grafana/index.html")
+        assert "grafana's page" not in stranger.ok()
+    running = ("service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}")
+    agents = lab.docker(*running, "shelf_portainer_agent").ok().split()
+    assert sorted(agents) == ["pi1", "pi2", "pi3"]
+    ports = lab.docker("service", "ls", "--format", "{{.Name}} {{.Ports}}").ok().splitlines()
+    assert not [line for line in ports if line.startswith(("shelf_grafana", "shelf_portainer")) and ":" in line]
+    assert "nothing to do" in wanted.image("deploy").ok()
