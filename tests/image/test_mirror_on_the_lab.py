@@ -25,7 +25,7 @@ from pki.authority import Authority, Identities, pem
 from pki.context import docker_config_folder
 from tests.commands import Lab, command, until
 from tests.image.clone import Clone
-from tests.image.lab_registry import INDEX, another_command, begun, curl, login, says, tags
+from tests.image.lab_registry import INDEX, another_command, begun, curl, entered, login, says, tags
 from tests.image.test_images_on_the_lab import nodes_platform
 
 OPEN, LOCKED, TINY = 5001, 5002, 5003
@@ -343,12 +343,6 @@ def wanted(elsewhere: Elsewhere, clone: Clone) -> Iterator[Clone]:
     lab.image("deploy").ok()
     for name in ("grafana", "portainer"):
         lab.image("secret", "rm", f"{name}_password").ok()
-
-
-def entered(lab: Lab, node: str, path: str) -> str:
-    """What a node's gateway answers to who shows the cluster's client certificate, by curl."""
-    keys = ("--cacert", lab.folder / "ca.pem", "--cert", lab.folder / "cert.pem", "--key", lab.folder / "key.pem")
-    return command("curl", "-s", "--noproxy", "*", *keys, f"https://{lab.address(node)}{path}").stdout
 
 
 def test_grafana_and_portainer_are_mirrored_deployed_and_behind_the_gateway(
