@@ -111,6 +111,12 @@ class Rollout:
         return frozenset((entry or {}).get("name", f"{STACK}_{key}") for key, entry in entries.items())
 
     @property
+    def secrets(self) -> frozenset[str]:
+        """The names in the swarm of the secrets that it needs there."""
+        entries = {key: entry or {} for key, entry in (self.parsed.get("secrets") or {}).items()}
+        return frozenset(entry.get("name", key) for key, entry in entries.items() if entry.get("external"))
+
+    @property
     def lacking(self) -> tuple[str, ...]:
         """Files that the compose file names and that are not among the files: a revision would not be whole.
 
