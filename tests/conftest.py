@@ -24,7 +24,7 @@ settings.load_profile("untimed")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The fixtures that hold a lab, the ones with the longest tests first.
-LABS = ("blank", "five", "blank_shop", "lan", "small", "second", "single", "blank_only")
+LABS = ("blank", "watched", "five", "blank_shop", "lan", "small", "second", "single", "blank_only")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks

@@ -30,6 +30,7 @@ PLAYERS = {
     "linux/arm/v7": ("qemu-arm", "cortex-a7"),
 }
 SHOWS = {
+    "alertmanager": ("--version", "version {}"),
     "busybox": ("--help", "BusyBox v{}"),
     "node_exporter": ("--version", "version {}"),
     "prometheus": ("--version", "version {}"),

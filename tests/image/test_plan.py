@@ -61,7 +61,7 @@ def describe(folder: Path, old: str, new: str) -> None:
 
 def test_the_repositorys_own_folders_are_four_images() -> None:
     images = {image.name: image for image in plan.read()}
-    assert set(images) >= {"busybox", "node_exporter", "prometheus", "registry"}
+    assert set(images) >= {"alertmanager", "busybox", "node_exporter", "prometheus", "registry"}
     assert images["prometheus"].version.startswith("3."), "not the module's 0.3…"
     assert images["prometheus"].about.web_ui
 

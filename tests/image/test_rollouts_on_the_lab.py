@@ -19,7 +19,7 @@ from image.errors import UserError
 from tests.commands import ROOT, Lab, until
 from tests.image.clone import Clone
 
-SERVICES = ("node_exporter", "prometheus", "web")
+SERVICES = ("alertmanager", "node_exporter", "prometheus", "web")
 IMAGE = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"
 
 

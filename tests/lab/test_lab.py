@@ -199,6 +199,8 @@ def test_two_labs_share_nothing_and_down_removes_only_its_own(small, second, tmp
     address = second.address("pi1")
     assert address.rsplit(".", 1)[0] != small.address("pi1").rsplit(".", 1)[0]
     assert ssh(second, "pi1", "true").code == 0
+    second.python("lab", "mail").ok()
+    assert f"{second.name}-mail" in containers(second)
     for name, leader in ((second.name, address), ("mine", "198.51.100.1")):
         command("docker", "context", "create", name, "--docker", f"host=tcp://{leader}:2376", **config).ok()
     second.python("lab", "down", **config).ok()
@@ -208,6 +210,22 @@ def test_two_labs_share_nothing_and_down_removes_only_its_own(small, second, tmp
     assert second.name not in contexts
     assert "mine" in contexts
     assert ssh(small, "pi1", "true").code == 0
+
+
+def test_without_a_lab_there_is_no_place_for_a_mail_server(second):
+    second.python("lab", "mail").refused(f"no lab '{second.name}'", "python -m lab up")
+    second.python("lab", "mail", "--read").refused("has no mail server", "python -m lab mail")
+
+
+def test_the_mail_server_that_was_stopped_comes_back_with_its_password(second):
+    second.python("lab", "up", "--nodes", "1").ok()
+    second.python("lab", "mail").ok()
+    password = (second.folder / "mail" / "password").read_text()
+    assert stat.S_IMODE((second.folder / "mail" / "password").stat().st_mode) == 0o600
+    command("docker", "kill", f"{second.name}-mail").ok()
+    assert 'ca = "mail/ca.pem"' in second.python("lab", "mail").ok()
+    assert (second.folder / "mail" / "password").read_text() == password
+    assert second.python("lab", "mail", "--read").ok() == ""
 
 
 def test_a_context_of_the_labs_name_that_leads_elsewhere_stays(second, tmp_path):
