@@ -25,12 +25,14 @@ class Entry:
     """Of those, service -> the versions before and after, where the image is another."""
     files: tuple[str, ...] = ()
     """Configs that are new, gone, or have other contents."""
+    secrets: tuple[str, ...] = ()
+    """Secrets that are new, gone, or have another value."""
 
     @property
     def values(self) -> dict[str, Any]:
         """For programs; the last revision is the one that was rolled out last."""
         about = {key: getattr(self.revision, key) for key in ("number", "state", "time", "by", "source", "note")}
-        own = {key: getattr(self, key) for key in ("last", "added", "removed", "changed", "images", "files")}
+        own = {key: getattr(self, key) for key in ("last", "added", "removed", "changed", "images", "files", "secrets")}
         return {**about, **own, "references": self.revision.rollout.images}
 
     @property
@@ -45,6 +47,7 @@ class Entry:
             ("gone", self.removed),
             ("settings of", others),
             ("files", self.files),
+            ("secrets", self.secrets),
         ):
             if names:
                 parts.append(f"{word} {', '.join(names)}")
@@ -84,7 +87,6 @@ def _entry(before: Revision | None, revision: Revision, last: bool) -> Entry:
     was, is_now = old.parsed["services"], new.parsed["services"]
     both = [name for name in is_now if name in was]
     images = {name: (_version(old, name), _version(new, name)) for name in both if old.images[name] != new.images[name]}
-    paths = sorted(old.files.keys() | new.files.keys())
     return Entry(
         revision,
         last,
@@ -92,8 +94,13 @@ def _entry(before: Revision | None, revision: Revision, last: bool) -> Entry:
         removed=tuple(name for name in was if name not in is_now),
         changed=tuple(name for name in both if was[name] != is_now[name]),
         images=images,
-        files=tuple(path for path in paths if old.files.get(path) != new.files.get(path)),
+        files=_differing(old.files, new.files),
+        secrets=_differing(old.parsed.get("secrets") or {}, new.parsed.get("secrets") or {}),
     )
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)))
 
 
 def _version(rollout: Rollout, service: str) -> str:

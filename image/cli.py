@@ -22,6 +22,7 @@ SECTIONS: Final = {
     "Build": ("build-all", "sbom", "outdated", "bump"),
     "Registry": ("list", "inspect", "verify", "rm", "gc", "mirror", "move-registry"),
     "Deploy": ("render", "diff", "deploy", "status", "logs", "history", "rollback", "prove"),
+    "Secrets": ("secret",),
     "Shell": ("completion",),
 }
 _REST = "Other"
@@ -38,6 +39,9 @@ def _as_written(command: C) -> C:
     That is click's mark, one character; in a docstring, which is raw where it has a backslash, it is two.
     """
     command.help = (command.help or "").replace("\\b\n", "\b\n")
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _as_written(each)
     return command
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from typing import Any
 import docker
 import requests
 
-from image import difference, dry_run, history, lint, status, template, watch
+from image import difference, dry_run, history, lint, secrets, sizing, status, template, watch
 from image.cluster import Cluster
 from image.difference import Change
 from image.errors import UserError
@@ -82,9 +82,11 @@ def deploy(
         note: what the history says of a new revision.
 
     Raises:
-        UserError: docker or the swarm refuses the stack, or somebody else may be rolling out another one
-            (nothing is changed then); it does not converge, or somebody else changed it meanwhile.
+        UserError: docker or the swarm refuses the stack, a secret is not there, or somebody else may be rolling out
+            another stack (nothing is changed then); it does not converge, or somebody else changed it meanwhile.
     """
+    if missing := secrets.lacking(cluster, rollout.secrets):
+        raise UserError(unset(cluster, missing), f"{secrets.how_to_set(cluster, missing)}; then the same command again")
     with cluster.manager() as client:
         plan = _plan(cluster, rollout, client)
         _refuse_what_docker_would(cluster, plan.changes)
@@ -100,6 +102,29 @@ def deploy(
         if not revision.good or revision.login != plan.login:
             history.settle(client, replace(revision, login=plan.login), "good")
         return Outcome(plan.changes, plan.late, revision.number, plan.revision is None, progress)
+
+
+def unset(cluster: Cluster, missing: Collection[str]) -> str:
+    """What is wrong where a swarm lacks secrets of a stack, by their names in the swarm."""
+    return f"the stack needs what the swarm of {cluster.name} does not have: the secret {secrets.plain(missing)}"
+
+
+def warnings(cluster: Cluster, planned: Rollout | None = None) -> str:
+    """What the owner should know beforehand, a line each; empty where there is nothing.
+
+    Args:
+        planned: a stack that may lack secrets, which a deploy would refuse.
+    """
+    said = list(sizing.doubts(template.prometheus_node(cluster), cluster.nodes))
+    if planned and (missing := secrets.lacking(cluster, planned.secrets)):
+        said.append(f"{unset(cluster, missing)}; before deploy: {secrets.how_to_set(cluster, missing)}")
+    return "".join(f"Warning: {one}\n" for one in said)
+
+
+def needing(cluster: Cluster, gone: Collection[secrets.Version]) -> tuple[int, ...]:
+    """The numbers of the revisions that need one of these versions; raises UserError."""
+    names = {one.name for one in gone}
+    return tuple(one.number for one in revisions(cluster) if one.readable and one.rollout.secrets & names)
 
 
 def changes(cluster: Cluster, rollout: Rollout) -> tuple[Change, ...]:
@@ -126,10 +151,17 @@ def rollback(
     """Go back to a revision, by default the good one before the last; all comes from the swarm.
 
     Raises:
-        UserError: there is no such revision, the registry has lost an image of it, or as `deploy` does.
+        UserError: there is no such revision, the registry has lost an image of it, the swarm a secret, or as `deploy`
+            does.
     """
     with cluster.manager() as client:
         revision = history.wanted(history.read(client), number)
+    if gone := secrets.lacking(cluster, revision.rollout.secrets):
+        raise UserError(
+            f"revision {revision.number} needs what the swarm of {cluster.name} no longer has: the secret "
+            + ", ".join(gone),
+            f"another revision: python -m image history; or {cluster.command} deploy, with the values of today",
+        )
     registry = Registry.of(cluster)
     here = revision.rollout.found_at(registry.address, registry.has)
     if missing := revision.rollout.ours(registry.address) - here.keys():
@@ -143,7 +175,7 @@ def rollback(
 
 
 def prune(cluster: Cluster, keep: int) -> tuple[str, ...]:
-    """Forget all but the newest revisions, and the configs that nothing needs any more.
+    """Forget all but the newest revisions, and the configs and secrets that nothing needs any more.
 
     Returns:
         The names of what was removed.

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -42,12 +42,12 @@ _HEADERS = ("Api-Version", "Content-Type", "Docker-Experimental", "Ostype", "Ser
 def foretell(rollout: Rollout, cluster: Cluster, client: docker.DockerClient) -> dict[str, dict[str, Any]]:
     """The specification that docker would send for each service, by its name without the stack's.
 
-    Networks stand in it by their names, and configs that are not there yet by `new:NAME`.
+    Networks stand in it by their names, and configs and secrets that are not there yet by `new:NAME`.
 
     Raises:
         UserError: docker refuses the compose file; with its words.
     """
-    with _listening(client) as (socket, taken):
+    with _listening(client, rollout.secrets) as (socket, taken):
         tell(rollout, cluster, {"DOCKER_HOST": f"unix://{socket}", "DOCKER_TLS_VERIFY": "", "DOCKER_CERT_PATH": ""})
     return {spec["Name"].removeprefix(f"{STACK}_"): spec for spec in taken.services}
 
@@ -55,9 +55,10 @@ def foretell(rollout: Rollout, cluster: Cluster, client: docker.DockerClient) ->
 class _Taken:
     """What docker would have changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Collection[str]) -> None:
         self.services: list[dict[str, Any]] = []
         self.configs: list[dict[str, Any]] = []
+        self._secrets = secrets
 
     def answer(self, path: str, body: Any) -> Any:
         """Note a change, and say what the Engine API would."""
@@ -78,13 +79,17 @@ class _Taken:
                 return found
             case "configs":
                 return [*found, *self.configs]
+            case "secrets":
+                there = {secret["Spec"]["Name"] for secret in found}
+                missing = [name for name in self._secrets if name not in there]
+                return [*found, *({"ID": f"new:{name}", "Spec": {"Name": name}} for name in missing)]
         return found
 
 
 @contextmanager
-def _listening(client: docker.DockerClient) -> Iterator[tuple[Path, _Taken]]:
+def _listening(client: docker.DockerClient, secrets: Collection[str]) -> Iterator[tuple[Path, _Taken]]:
     """A socket for docker's command line; raises what went wrong in answering it, which docker calls `EOF`."""
-    taken = _Taken()
+    taken = _Taken(secrets)
     with _folder() as folder, _Server(folder / "docker.sock", client, taken) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

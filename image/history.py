@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 
 import docker
 
+from image import secrets
 from image.errors import UserError
 from image.rollout import NAMESPACE_LABEL, STACK, Rollout, named_by_content
 from image.run import run
@@ -201,20 +202,26 @@ def _source() -> str:
 
 
 def prune(client: docker.DockerClient, keep: int) -> tuple[str, ...]:
-    """Forget all but the newest revisions, and the configs that no service and no revision needs.
+    """Forget all but the newest revisions, and the configs and secrets that no service and no revision needs.
+
+    Of each secret the newest version stays, whoever needs it.
 
     Returns:
         The names of what was removed.
     """
     # Listed first: what another controller adds from here on is left alone, for its revision comes before its configs.
     listed = client.api.configs(filters={"label": f"{NAMESPACE_LABEL}={STACK}"})  # type: ignore[no-untyped-call]
+    held = secrets.Version.all(client.api.secrets())
     revisions = read(client)
     services = client.api.services()  # type: ignore[no-untyped-call]
     going = unneeded(listed, revisions, services, keep)
+    needed = (one.rollout.secrets for one in kept(revisions, keep))
+    old = secrets.unneeded(held, frozenset().union(*needed, *map(secrets.used, services)))
     for one in going:
         with suppress(docker.errors.NotFound):  # another controller was here first
             client.api.remove_config(one)  # type: ignore[no-untyped-call]
-    return tuple(going.values())
+    secrets.drop(client, old)
+    return (*going.values(), *(one.name for one in old))
 
 
 def unneeded(

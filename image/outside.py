@@ -34,5 +34,5 @@ def findings(root: Value) -> Iterator[Finding]:
     for name, secret in root.at("secrets").table.items():
         file = secret.at("file")
         if file.text:
-            advice = f"docker secret create {name} -, and external: true"
+            advice = f"python -m image secret set {name}, then external: true and name: {{{{ secrets.{name} }}}}"
             yield Finding(file.line, f"secrets.{name}.file: the history would keep it for all to read; {advice}")

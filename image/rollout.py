@@ -111,6 +111,16 @@ class Rollout:
         return frozenset((entry or {}).get("name", f"{STACK}_{key}") for key, entry in entries.items())
 
     @property
+    def secrets(self) -> frozenset[str]:
+        """The names in the swarm of the secrets that it needs there."""
+        found = set()
+        for key, entry in (self.parsed.get("secrets") or {}).items():
+            if external := (entry or {}).get("external"):
+                older = external.get("name") if isinstance(external, dict) else None  # as compose files had it once
+                found.add(str(entry.get("name") or older or key))
+        return frozenset(found)
+
+    @property
     def lacking(self) -> tuple[str, ...]:
         """Files that the compose file names and that are not among the files: a revision would not be whole.
 

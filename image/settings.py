@@ -38,11 +38,10 @@ class Services:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """How much it keeps, in Prometheus' own words."""
+    """How much it keeps, in Prometheus' own words; empty: sized by the node (`image.sizing`)."""
 
     retention_time: str
     retention_size: str
-    """Empty: sized by the node."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,12 @@ def _expected(chosen: Settings) -> Iterator[tuple[str, Any, Callable[[Any], Any]
     for key in ("gateway_port", "web_port", "prometheus_port"):
         yield key, getattr(chosen, key), lambda port: 1 <= port <= _HIGHEST_PORT, f"a port: 1 to {_HIGHEST_PORT}"
     kept, mail = chosen.prometheus, chosen.mail
-    yield "prometheus.retention_time", kept.retention_time, _lasts, 'a duration such as "15d", "36h" or "1w3d"'
+    yield (
+        "prometheus.retention_time",
+        kept.retention_time,
+        _or_empty(_lasts),
+        'a duration such as "15d" or "1w3d", or ""',
+    )
     yield "prometheus.retention_size", kept.retention_size, _or_empty(_has_size), 'a size such as "2GB", or ""'
     for key, one in (("to", mail.to), ("from", mail.from_)):
         yield f"mail.{key}", one, _or_empty(_addresses if key == "to" else _ADDRESS.fullmatch), "a mail address"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from image import mirror, secrets, settings, table
+from image import mirror, secrets, settings, sizing, table
 from image.cluster import PROMETHEUS_LABEL, Cluster, Node
 from image.errors import UserError
 from image.published import Published
@@ -59,6 +59,7 @@ def variables(
         # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.
         "port_mode": "ingress" if cluster.routes_ports else "host",
         "endpoint_mode": "vip" if cluster.routes_ports else "dnsrr",
+        "prometheus": asdict(sizing.of(prometheus_node(cluster), chosen.prometheus)),
         "prometheus_label": PROMETHEUS_LABEL,
         "prometheus_url": f"http://{prometheus_node(cluster).address}:{chosen.prometheus_port}",
         "gateway_url": gateway_url(cluster, chosen.gateway_port),

@@ -24,6 +24,7 @@ def command(chosen: options.Chosen, timeout: float) -> None:
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
     stack = deploy.checked(swarm, published.resolve(swarm, plan.read()))
+    click.echo(deploy.warnings(swarm), nl=False, err=True)
     with Spinners() as show:
         outcome = deploy.deploy(swarm, stack, timeout, show)
     click.echo(outcome)

@@ -25,7 +25,9 @@ def command(ctx: click.Context, exit_code: bool, as_json: bool) -> None:
     Compared is what runs, not what was rolled out last: also what somebody changed by hand is seen.
     """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
-    found = deploy.changes(swarm, deploy.checked(swarm, published.resolve(swarm, plan.read())))
-    said = difference.lines(found) or ["no difference: the stack runs as this clone describes it"]
-    click.echo(json.dumps([asdict(change) for change in found], indent=2) if as_json else "\n".join(said))
+    stack = deploy.checked(swarm, published.resolve(swarm, plan.read()))
+    click.echo(deploy.warnings(swarm, stack), nl=False, err=True)
+    found = deploy.changes(swarm, stack)
+    lines = difference.lines(found) or ["no difference: the stack runs as this clone describes it"]
+    click.echo(json.dumps([asdict(change) for change in found], indent=2) if as_json else "\n".join(lines))
     ctx.exit(1 if found and exit_code else 0)

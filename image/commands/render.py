@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, options, plan, published, template
+from image import cluster, deploy, options, plan, published, template
 
 
 @click.command()
@@ -17,4 +17,6 @@ def command(chosen: options.Chosen) -> None:
     python -m image render >stack.yml                           to keep it
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    click.echo(template.compose(swarm, published.resolve(swarm, plan.read())).compose, nl=False)
+    stack = template.compose(swarm, published.resolve(swarm, plan.read()))
+    click.echo(deploy.warnings(swarm, stack), nl=False, err=True)
+    click.echo(stack.compose, nl=False)

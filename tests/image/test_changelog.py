@@ -38,6 +38,11 @@ def test_images_are_told_by_their_tags_and_services_by_what_happened_to_them():
     assert third.sentence == "web v2-abc -> v1-abc; gone old, new"
 
 
+def test_a_secret_of_another_value_is_told_by_its_name():
+    compose = "services: {web: {image: x}}\nsecrets: {password: {external: true, name: shelf_password-%012x}}"
+    assert entries([revision(1, compose % 1), revision(2, compose % 2)])[0].sentence == "secrets password"
+
+
 def test_a_revision_that_differs_in_a_comment_says_so():
     again = replace(ONE, number=2, rollout=replace(ONE.rollout, compose=f"# A comment.\n{ONE.rollout.compose}"))
     assert entries([ONE, again])[0].sentence == "nothing but words"

@@ -24,7 +24,20 @@ from tests.commands import ROOT, Done, command
 
 PROGRAM = "python -m image"
 CONTEXT = click.Context(main, info_name=PROGRAM)
-NAMES = main.list_commands(CONTEXT)
+
+
+def _below(group: click.Group, words: tuple[str, ...] = ()) -> list[str]:
+    """The commands of a group, and of groups in it, as they are written: `deploy`, `secret set`."""
+    found = []
+    for name in group.list_commands(CONTEXT):
+        one = group.get_command(CONTEXT, name)
+        found += _below(one, (*words, name)) if isinstance(one, click.Group) else [" ".join((*words, name))]
+    return found
+
+
+NAMES = _below(main)
+"""Without those that only have others below them."""
+FIRST_WORDS = main.list_commands(CONTEXT)
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
 PAGE = PAGES[ROOT / "docs" / "image.md"]
 
@@ -34,7 +47,10 @@ def image(*argv: str | Path, **env: str) -> Done:
 
 
 def found(name: str) -> click.Command:
-    there = main.get_command(CONTEXT, name)
+    there: click.Command | None = main
+    for word in name.split():
+        assert isinstance(there, click.Group)
+        there = there.get_command(CONTEXT, word)
     assert there
     return there
 
@@ -55,12 +71,14 @@ def on_a_terminal(*argv: str, **env: str) -> bytes:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_teaches_by_example(name: str) -> None:
-    said = image(name, "--help").ok()
+    said = image(*name.split(), "--help").ok()
     examples = [line for line in said.splitlines() if re.search(rf"{PROGRAM}.* {re.escape(name)}\b", line)]
     assert [line for line in examples if not line.startswith("Usage:")], said
 
 
-@pytest.mark.parametrize("words", [(), *((name,) for name in NAMES)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [(), *((name,) for name in FIRST_WORDS), *(tuple(name.split()) for name in NAMES)], ids=" ".join
+)
 def test_examples_in_a_help_text_keep_their_lines(words: tuple[str, ...]) -> None:
     said = CliRunner().invoke(main, [*words, "--help"]).output
     assert "\\b" not in said
@@ -70,13 +88,13 @@ def test_examples_in_a_help_text_keep_their_lines(words: tuple[str, ...]) -> Non
 
 def test_help_lists_each_command_once_and_whole() -> None:
     said = " ".join(image("--help").ok().split())
-    for name in NAMES:
+    for name in FIRST_WORDS:
         assert said.count(f" {name} {found(name).get_short_help_str(1000)}") == 1
     assert "..." not in said.partition("Options:")[2]
 
 
 def test_every_command_stands_in_a_section_of_help() -> None:
-    assert {name for section in SECTIONS.values() for name in section} >= set(NAMES)
+    assert {name for section in SECTIONS.values() for name in section} >= set(FIRST_WORDS)
 
 
 def test_a_command_that_nobody_put_in_a_section_is_listed_all_the_same() -> None:
@@ -131,13 +149,13 @@ def test_every_option_of_all_commands_is_documented() -> None:
 
 
 def test_the_page_of_commands_has_a_row_for_each() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)[^`]*` \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z -]+)[^`]*` \|", PAGE, re.MULTILINE)
     assert set(rows) >= set(NAMES)
 
 
 def examples() -> list[str]:
     """What follows the program's name in each example of a page or a help text, up to what is the shell's."""
-    texts = [*PAGES.values(), *(str(found(name).help) for name in NAMES), str(main.help)]
+    texts = [*PAGES.values(), *(str(found(name).help) for name in (*FIRST_WORDS, *NAMES)), str(main.help)]
     code = [each for text in texts for each in (*re.findall(r"`([^`\n]+)`", text), *text.splitlines())]
     begin = re.compile(rf" *\$? *(?:source <\()?{PROGRAM}((?: [^\s#|<>;)&…]+)+)")
     said = {match[1].strip() for each in code if (match := begin.match(each))}
@@ -149,10 +167,12 @@ def test_an_example_is_no_wrong_usage(words: str) -> None:
     """It is parsed as when it is run, and not run."""
     with click.Context(main, info_name=PROGRAM) as context:
         rest = click.Command.parse_args(main, context, shlex.split(words))
-        if rest:
-            name, there, rest = main.resolve_command(context, rest)
-            assert there
-            there.make_context(name, rest, parent=context).close()
+        group: click.Command | None = main
+        while rest and isinstance(group, click.Group):
+            name, group, rest = group.resolve_command(context, rest)
+            assert group
+            if not isinstance(group, click.Group):
+                group.make_context(name, rest, parent=context).close()
 
 
 def test_examples_are_found_in_pages_and_in_help() -> None:
@@ -317,6 +337,7 @@ printf '%s\n' "${{COMPREPLY[@]}}"
         ("python -m image build-all node", ["node_exporter"]),
         ("python -m image build-all --platform linux/arm/", ["linux/arm/v6", "linux/arm/v7"]),
         ("python -m image completion ", ["bash", "zsh"]),
+        ("python -m image secret s", ["set"]),
         ("python -m image outdated bui", ["buildx"]),
         ("python -m image bump b", ["busybox", "buildx"]),
         ("python -m image sbom reg", ["registry"]),
@@ -328,7 +349,7 @@ def test_bash_completes_what_follows_the_module(line: str, words: list[str]) -> 
 
 
 def test_bash_is_offered_every_command() -> None:
-    assert completed("python -m image ") == NAMES
+    assert completed("python -m image ") == FIRST_WORDS
 
 
 def test_bash_is_offered_the_docker_contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

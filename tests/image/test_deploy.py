@@ -91,7 +91,7 @@ def test_a_missing_variable_is_told_with_file_and_line():
     ("written", "meant"),
     [
         ("images.node_exportr", "images.node_exporter; or one of "),
-        ("images.prometeus", "images.prometheus or settings.prometheus; or one of "),
+        ("images.prometeus", "prometheus or images.prometheus or settings.prometheus; or one of "),
         ("setings.gateway_port", "settings; or one of "),
         ("mirrors.portainer", "one of .*; a mirror is there once `mirror NAME` enabled it"),
     ],

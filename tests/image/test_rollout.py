@@ -113,6 +113,13 @@ def test_what_a_registry_that_has_moved_lacks_is_known_although_it_is_named_at_t
     assert ROLLOUT.ours("pi2:5000") == {OWN, f"pi1:5000/mirror/x@{DIGEST}"}
 
 
+def test_the_names_of_a_rollouts_secrets_are_those_that_the_swarm_must_have():
+    here = "a: {external: true, name: shelf_a-0123456789ab}, b: {external: true}, d: {external: {name: e}}"
+    compose = f"secrets: {{{here}, c: {{file: x}}}}\n"
+    assert Rollout(compose + WEB % "", {}).secrets == {"shelf_a-0123456789ab", "b", "e"}
+    assert Rollout(WEB % "", {}).secrets == frozenset()
+
+
 def test_the_names_of_a_rollouts_configs_are_the_swarms():
     compose = "configs: {rules: {name: shelf_rules_0123456789ab, file: a}, plain: {file: b}}\n" + WEB % ""
     assert Rollout(compose, {}).configs == {"shelf_rules_0123456789ab", "shelf_plain"}

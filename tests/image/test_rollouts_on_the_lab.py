@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,50 +16,11 @@ import pytest
 
 from image import cluster, watch
 from image.errors import UserError
-from tests.commands import ROOT, Done, Lab, until
+from tests.commands import ROOT, Lab, until
+from tests.image.clone import Clone
 
 SERVICES = ("node_exporter", "prometheus", "web")
 IMAGE = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"
-
-
-class Clone:
-    """Another clone of the project on another person's computer, with a stack of its own."""
-
-    def __init__(self, folder: Path, lab: Lab) -> None:
-        self._folder, self._lab = folder, lab
-        names = ("image", "pki", "stack", *(path.parent.name for path in ROOT.glob("*/image.toml")))
-        for name in names:
-            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def edit(self, file: str, old: str, new: str) -> None:
-        path = self._folder / file
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-
-    def image(self, *argv: str) -> Done:
-        """`python -m image …` of this clone, logged in as the tests' own."""
-        return self.ended(self.begun(*argv))
-
-    def begun(self, *argv: str) -> subprocess.Popen[str]:
-        """The same, which goes on meanwhile."""
-        words = (sys.executable, "-m", "image", "--context", self._lab.name, "--credentials", str(self._lab.folder))
-        return subprocess.Popen(
-            [*words, *argv], cwd=self._folder, env={**os.environ, "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def ended(self, running: subprocess.Popen[str]) -> Done:
-        with running:
-            stdout, stderr = running.communicate()
-        return Done(tuple(running.args), running.returncode, stdout, stderr)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def clone(stack: Lab, tmp_path: Path) -> Iterator[Clone]:
-    """Whatever it deploys, the stack is as it was afterwards."""
-    yield Clone(tmp_path / "clone", stack)
-    stack.image("deploy").ok()
 
 
 def inspect(lab: Lab, service: str, template: str) -> str:
@@ -170,7 +130,7 @@ def test_a_mistake_is_told_with_its_line_and_nothing_is_changed(stack: Lab, clon
     clone.edit(
         "stack/stack.yml.j2", "    stop_grace_period: 60s\n", "    stop_grace_period: 60s\n    restart: always\n"
     )
-    clone.edit("stack/stack.yml.j2", "memory: 512M", "memory: 512G")
+    clone.edit("stack/stack.yml.j2", "memory: {{ prometheus.memory }}", "memory: 512G")
     text = (ROOT / "stack" / "stack.yml.j2").read_text()
     line = text[: text.index("stop_grace_period: 60s")].count("\n") + 2
     clone.image("deploy").refused(f"stack.yml.j2, line {line}: services.prometheus.restart", "512G")
