@@ -287,7 +287,7 @@ def judge_targets(targets: Sequence[dict[str, Any]], measured: set[str], names: 
 
 
 def pages_answer(door: Door, nodes: Sequence[Node], patience: float) -> Measure:
-    """By each gateway, who shows the cluster's certificate gets the tiny server's page; it names a node of this swarm."""
+    """By each gateway the cluster's certificate leads to the tiny server's page, which names a node of this swarm."""
     what = "the page"
     names = {node.name for node in nodes}
 

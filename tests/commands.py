@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import http.client
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +88,44 @@ def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.5)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an HTTPS server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    text: str
+
+
+def ask(
+    address: str, path: str, *, ca: Path, certificate: Path | None = None, login: str = "", method: str = "GET",
+    port: int = 443, **headers: str,
+) -> Answer:  # fmt: skip
+    """One request over TLS, whatever proxy this machine has; raises OSError, also where TLS comes to nothing.
+
+    Args:
+        ca: a PEM file; the server's certificate has to be good for the address by it.
+        certificate: a folder with `cert.pem` and `key.pem`, to be shown if the server asks for one.
+        login: `NAME:PASSWORD`, for HTTP's basic authentication.
+        headers: with `_` for `-`.
+    """
+    context = ssl.create_default_context(cafile=ca)
+    if certificate is not None:
+        context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    if login:
+        sent["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    connection = http.client.HTTPSConnection(address, port, timeout=30, context=context)
+    try:
+        connection.request(method, path, headers=sent)
+        answer = connection.getresponse()
+        said = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, said, answer.read().decode(errors="replace"))
+    finally:
+        connection.close()
 
 
 @dataclass(frozen=True)
@@ -179,6 +220,25 @@ class Lab:
         seen = json.loads(command("docker", "inspect", f"{self.name}-{node}").ok())[0]
         (network,) = seen["NetworkSettings"]["Networks"].values()
         return str(network["IPAddress"])
+
+    def enter(self, node: str, path: str = "/") -> Answer:
+        """Ask the gateway of a node, with the cluster's client certificate."""
+        return ask(self.address(node), path, ca=self.folder / "ca.pem", certificate=self.folder)
+
+    def fetched(self, node: str, path: str = "/", seconds: float = 60) -> str:
+        """What the gateway of a node has at a path, once it has."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                answer = self.enter(node, path)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if answer.status == http.client.OK:
+                    return answer.text
+                assert time.monotonic() < deadline, answer
+            time.sleep(1)
 
     @property
     def folder(self) -> Path:

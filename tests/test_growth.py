@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.commands import PYINFRA, ROOT, Lab, command, no_proxy, nothing_proposed
+from tests.commands import PYINFRA, ROOT, Lab, command, nothing_proposed
 
 # Seconds into a run of the deploy; each run starts from what the one before left half-done.
 MOMENTS = (1.2, 2.5, 4, 7, 10)
@@ -49,15 +49,9 @@ def kill_provisioning_after(lab: Lab, seconds: float, how: signal.Signals) -> No
 
 
 def targets(lab: Lab) -> dict[str, str]:
-    """Health by address, of Prometheus' targets of job `node`, asked where Prometheus publishes its port."""
-    for node in ("pi2", "pi1", "pi3"):
-        try:
-            with no_proxy.open(f"http://{lab.address(node)}:9090/api/v1/targets?state=active", timeout=5) as answer:
-                active = json.load(answer)["data"]["activeTargets"]
-        except OSError:
-            continue
-        return {one["scrapeUrl"]: one["health"] for one in active if one["labels"]["job"] == "node"}
-    return {}
+    """Health by address, of Prometheus' targets of job `node`."""
+    active = json.loads(lab.fetched("pi1", "/prometheus/api/v1/targets?state=active"))["data"]["activeTargets"]
+    return {one["scrapeUrl"]: one["health"] for one in active if one["labels"]["job"] == "node"}
 
 
 def test_a_fourth_pi_joins_although_its_provisioning_was_killed_again_and_again(fourth: Lab) -> None:
