@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.footprint import Resident, Results, Taken, parse, tables
+from bench.footprint import Resident, Results, Taken, middle, parse, tables
 from image.errors import UserError
 
 GONE = ""  # a process that ended meanwhile
@@ -40,6 +40,11 @@ def test_processes_of_a_container_add_up_and_the_largest_container_of_a_service_
 def test_what_a_node_says_otherwise_is_an_error_with_its_words() -> None:
     with pytest.raises(UserError, match="Error response from daemon"):
         parse("Error response from daemon: no such container\n")
+
+
+def test_a_health_check_that_one_look_sees_does_not_count() -> None:
+    alone, checked = Resident(100, 1500), Resident(11_000, 3_000)
+    assert middle([{"web": checked}, {"web": alone}, {"web": alone}]) == {"web": alone}
 
 
 WORKER = {"node_exporter": Resident(20_000_000, 1_000_000), "web": Resident(500_000, 500_000)}
