@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from deploys import firewall
+from deploys import firewall, metrics
 from deploys.cluster import Cluster
 from deploys.docker import close, purge
 from operations import clock, network
@@ -20,6 +20,7 @@ def leave(cluster: Cluster) -> None:
     going.may_leave(name="Look at the quorum", ends=ends, wipes=False)
     going.drained(name="Move its tasks to other nodes", required=False, _serial=True)
     _part(cluster, ends, wipes=False)
+    metrics.remove()
     close()
     firewall.remove()
     going.uncertified(name="Forget its certificate")
@@ -35,6 +36,7 @@ def reset(cluster: Cluster) -> None:
         _serial=True,
     )
     _part(cluster, ends=True, wipes=True)
+    metrics.remove()
     purge()
     firewall.remove()
     network.dockers_left_alone(name="Give Docker's interfaces back", wanted=False)

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import DeployError
 
 from deploys.cluster import Cluster
 from deploys.settings import ClusterSettings
-from facts.engine import STARTED, TLS_FOLDER
+from facts.engine import METRICS_ADDRESS, STARTED, TLS_FOLDER
 from operations import engine, packages, repository, upgrade
 from operations.packages import Wanted
 from operations.repository import Repository
@@ -46,6 +46,9 @@ _HARDENING: Final[dict[str, Any]] = {
     "userland-proxy": False,
 }
 
+# Each engine since 20.10 takes it, without `experimental` (moby/moby#40427).
+_METRICS: Final[dict[str, Any]] = {"metrics-addr": METRICS_ADDRESS}
+
 _NOTES_ITS_START: Final = f"""\
 [Service]
 ExecStartPre=/usr/bin/touch {STARTED}
@@ -65,13 +68,13 @@ _TEN_MINUTES: Final = 600.0
 def install(cluster: Cluster) -> None:
     """One engine, in one version, reachable over TLS by who has a certificate of the cluster's CA."""
     settings = cluster.settings
-    hardened = settings.engine_hardening
+    wanted = (_HARDENING if settings.engine_hardening else {}) | (_METRICS if settings.metrics else {})
     repository.known_to_apt(name="Let apt find Docker's packages", repository=_repository(settings))
     packages.offered(name="Look for the engine's packages", wanted=_wanted(settings))
     engine.configured(
         name="Configure the engine",
-        daemon_json=_LISTENS | _RUNS | (_HARDENING if hardened else {}),
-        without={} if hardened else _HARDENING,
+        daemon_json=_LISTENS | _RUNS | wanted,
+        without={key: value for key, value in (_HARDENING | _METRICS).items() if key not in wanted},
         drop_in=_DROP_IN,
     )
     packages.installed(name="Install the engine", wanted=_wanted(settings))
@@ -92,7 +95,7 @@ def _run(cluster: Cluster) -> None:
 @deploy("Engine")
 def close() -> None:
     """The engine answers on its own host alone, as one that its package brought."""
-    engine.closed(name="Close the engine", without=_LISTENS, drop_in=_NOTES_ITS_START)
+    engine.closed(name="Close the engine", without=_LISTENS | _METRICS, drop_in=_NOTES_ITS_START)
     engine.started(name="Run the engine with this configuration")
 
 

@@ -129,6 +129,7 @@ class ClusterSettings:
     gateway: str | None = _setting(_optional(_address), None)
     name_servers: Sequence[str] = _setting(_several(_address), ())
     firewall: bool = _setting(_flag, True)
+    metrics: bool = _setting(_flag, True)
     api_networks: tuple[str, ...] | None = _setting(_optional(_several(_network)), None)
     time_servers: tuple[str, ...] = _setting(_several(_server), ())
 

@@ -3,7 +3,7 @@
 Every host walks every line, and each line waits for all hosts; what does not apply does nothing.
 """
 
-from deploys import cluster, docker, firewall, host, membership, tls
+from deploys import cluster, docker, firewall, host, membership, metrics, tls
 
 this = cluster.read()
 issuer = cluster.issuer(this)
@@ -16,3 +16,4 @@ docker.install(cluster=this)
 tls.trust_registry(cluster=this, issuer=issuer)
 firewall.close(cluster=this)
 membership.form(cluster=this)
+metrics.write(cluster=this)

@@ -17,6 +17,8 @@ TLS_FOLDER = "/etc/docker/tls"
 STARTED = "/run/docker-started"
 # The configuration that the running engine started with, while it is not sure that it does with the new one.
 BEFORE = ".before"
+# Its own metrics, for programs on the host itself: whoever reaches them needs no certificate.
+METRICS_ADDRESS = "127.0.0.1:9323"
 
 # Docker's own repository, in the files that Docker's page for Debian names.
 REPOSITORY = "/etc/apt/sources.list.d/docker.sources"

@@ -14,7 +14,8 @@ registry_node = "pi1"
 # After a change of either, `python -m image move-registry` copies all of it: see docs/image.md.
 # registry_data = None  # or "/mnt/ssd/registry"
 
-# The host whose disk keeps Prometheus' data; a 64-bit Pi with a good card or an SSD is best.
+# The host whose disk keeps Prometheus' data: a 64-bit one where there is one (the doctor says so, too), with a good
+# card or an SSD.
 prometheus_node = "pi1"
 
 # Where the swarm's overlay networks get their addresses. It must not overlap your home network.
@@ -33,6 +34,10 @@ overlay_pool = "10.201.0.0/16"
 # The swarm's own ports are open to the cluster's nodes alone. False takes the firewall away.
 # api_networks = None  # or ["192.168.1.0/24"]
 # firewall = True
+
+# Each Pi writes what node_exporter does not know: its power, its card, its engine (docs/metrics.md). False takes the
+# daemon away that does, and with it what the page and the alerts say of these.
+# metrics = True
 
 # Servers that the clocks follow; empty leaves what each Pi has. E.g. ["192.168.1.1"].
 # time_servers = []

@@ -24,6 +24,7 @@ import facts.host
 from facts.clock import TimeServers
 from facts.engine import Engine
 from facts.firewall import Firewall
+from facts.metrics import Metrics
 from facts.network import Network
 from facts.part import Part, command_for
 from facts.sections import sections
@@ -34,7 +35,16 @@ from operations.refusal import Refusal, Refused
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PARTS: Final[tuple[type[Part[Any]], ...]] = (facts.host.Host, TimeServers, Network, Engine, Tls, Swarm, Firewall)
+PARTS: Final[tuple[type[Part[Any]], ...]] = (
+    facts.host.Host,
+    TimeServers,
+    Network,
+    Engine,
+    Tls,
+    Swarm,
+    Firewall,
+    Metrics,
+)
 _TIMEOUT = 90  # seconds; a Pi with a bad card is slow, one that hangs must not hold up the others for ever
 
 
