@@ -156,6 +156,7 @@ def _together(hosts: Sequence[HostEvidence], cluster: Description, own: Own, sto
         prometheus_node=settings.prometheus_node,
         overlay_pool=settings.overlay_pool,
         firewall=settings.firewall,
+        metrics=settings.metrics,
         ca=own.ca,
         now=dt.datetime.now(dt.UTC),
         stock=stock,

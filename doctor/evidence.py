@@ -77,6 +77,8 @@ class Evidence:
     overlay_pool: str
     firewall: bool
     """Whether the inventory wants a firewall of our own."""
+    metrics: bool
+    """Whether it wants the hosts to write metrics of their own."""
     ca: str
     """The CA's certificate on this computer, PEM; empty where there is none."""
     now: dt.datetime

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from doctor.checks import engine, hardware, network, swarm, system, tls
+from doctor.checks import engine, hardware, metrics, network, swarm, system, tls
 from doctor.evidence import Evidence, HostEvidence, UnreadError
 from doctor.finding import EXIT_CODES, Finding, Status, unknown, verdict
 
@@ -62,6 +62,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "address pool": swarm.address_pool,
     "registry": swarm.registry,
     "prometheus": swarm.prometheus,
+    "metrics": metrics.metrics,
 }
 
 

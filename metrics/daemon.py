@@ -42,7 +42,7 @@ _REVISIONS_SHOWN = 5
 _REVISIONS_AGE = 300.0  # seconds after which they are read anew, whatever seems to have happened
 
 # What came from elsewhere and is not what it should be: the source's file goes, the others stay.
-_UNEXPECTED = (OSError, ValueError, LookupError, TypeError, AttributeError, zlib.error)
+UNEXPECTED = (OSError, ValueError, LookupError, TypeError, AttributeError, zlib.error)
 
 Labels = Mapping[str, str]
 Json = Mapping[str, Any]
@@ -56,7 +56,7 @@ class Family(NamedTuple):
     samples: Sequence[tuple[Labels, float]]
 
 
-def gauge(name: str, what: str, value: float, **labels: str) -> Family:
+def gauge(name: str, what: str, value: float, /, **labels: str) -> Family:
     """A metric of one series."""
     return Family(name, what, [(labels, value)])
 
@@ -426,7 +426,7 @@ def revisions(configs: Iterable[Json]) -> Family:
             labels = {"revision": str(number), "state": spec["Labels"]["pishelf.state"]}
             labels |= {"by": written["by"], "source": written["source"]}
             samples.append((labels, timestamp(written["time"])))
-        except _UNEXPECTED:
+        except UNEXPECTED:
             continue
     return Family("pishelf_revision_timestamp_seconds", "When a revision of the stack was deployed.", samples)
 
@@ -512,7 +512,7 @@ def main() -> None:
             text = complaint = ""
             try:
                 text = source()
-            except _UNEXPECTED as error:
+            except UNEXPECTED as error:
                 complaint = repr(error)
             publish(folder / f"{name}.prom", text)
             if complaint not in ("", complaints[name]):  # once each, for it would be the same in 15 seconds

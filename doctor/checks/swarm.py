@@ -221,10 +221,21 @@ def prometheus(host: HostEvidence, evidence: Evidence) -> Finding:
         return not_applicable("Prometheus runs elsewhere")
     state = host.read(Host)
     runs = platform(state.architecture, state.machine)
-    if runs.startswith("linux/arm/"):
+    if not _is_narrow(runs):
+        return ok(runs)
+    why = "Prometheus maps its data into memory, and 32 bits have no room for more than a few GiB"
+    better = [
+        name
+        for name, other in evidence.all(Host).items()
+        if not _is_narrow(platform(other.architecture, other.machine))
+    ]
+    if better:
         return warning(
-            runs,
-            "Prometheus maps its data into memory, and 32 bits have no room for more than a few GiB",
-            "a 64-bit host as `prometheus_node` in group_data/all.py, or a short retention",
+            runs, why, f"a 64-bit host as `prometheus_node` in group_data/all.py: {' or '.join(sorted(better))}"
         )
-    return ok(runs)
+    return warning(runs, why, "a short retention in stack/settings.toml; or a 64-bit host as `prometheus_node`")
+
+
+def _is_narrow(platform: str) -> bool:
+    """Whether programs for it have addresses of 32 bits."""
+    return platform.startswith("linux/arm/") or platform == "linux/i386"

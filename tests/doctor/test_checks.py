@@ -29,6 +29,7 @@ from facts.firewall import Firewall, FirewallState
 from facts.host import Host
 from facts.kernel import Kernel
 from facts.links import Links, Listener
+from facts.metrics import Metrics
 from facts.network import NM_CONF, Network
 from facts.part import Part
 from facts.reach import Reached
@@ -125,6 +126,9 @@ def healthy(name: str) -> HostEvidence:
                 unit="ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no",
             ),
             Tls: TLS[name],
+            Metrics: said(
+                Metrics, unit="[Unit]", state="ActiveState=active\nUnitFileState=enabled", written="1000\n1012"
+            ),
             Swarm: swarm_state(name, NODES),
             Host: said(
                 Host, hostname=name, machine="aarch64", architecture="arm64", time=str(NOW.timestamp()),
@@ -151,6 +155,7 @@ WELL = Evidence(
     prometheus_node="pi2",
     overlay_pool="10.201.0.0/16",
     firewall=True,
+    metrics=True,
     ca=CA.pem.decode(),
     now=NOW,
     stock=Stock(Image("192.168.1.11:5000/busybox@sha256:0", 1000)),
@@ -204,7 +209,7 @@ def test_nothing_that_a_blank_host_says_is_a_failure() -> None:
                 for part, value in host.parts.items()
                 if part in (Board, Kernel, Disks, Links, Network, Host)
             }
-            | {part: said(part) for part in (Runtime, Firewall, Upkeep, Engine, Tls, Swarm)},
+            | {part: said(part) for part in (Runtime, Firewall, Upkeep, Engine, Tls, Swarm, Metrics)},
             door=Door("closed", "closed", None),
             pull=None,
         )
@@ -416,7 +421,35 @@ def test_each_model_has_its_supply(model: str, needed: float) -> None:
 
 def test_a_32_bit_node_is_no_place_for_prometheus() -> None:
     evidence = with_host(machine(machine="armv7l", architecture="armhf"), prometheus_node="pi3")
-    only(evidence, "pi3", "prometheus", Status.WARNING, "linux/arm/v7", "prometheus_node")
+    finding = only(evidence, "pi3", "prometheus", Status.WARNING, "linux/arm/v7", "prometheus_node")
+    assert finding.fix.endswith("pi1 or pi2")
+
+
+def test_where_no_host_has_64_bits_none_is_proposed_for_prometheus() -> None:
+    hosts = tuple(changed(name, Host, machine="armv7l", architecture="armhf") for name in PIS)
+    finding = found(replace(WELL, hosts=hosts), "pi2", "prometheus")
+    assert finding.status is Status.WARNING
+    assert "retention" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("values", "value"),
+    [
+        ({"unit": "", "digest": "", "active": False, "age": None}, "not written"),
+        ({"active": False, "age": None}, "not running"),
+        ({"age": 61.0}, "61 s old"),
+        ({"age": None}, "never written"),
+        ({"enabled": False}, "not at boot"),
+        ({"stale": True}, "not up to date"),
+    ],
+)
+def test_a_host_that_tells_nothing_of_itself_is_named(values: dict[str, Any], value: str) -> None:
+    only(with_host(changed("pi3", Metrics, **values)), "pi3", "metrics", Status.WARNING, value, "deploys/swarm.py")
+
+
+def test_a_host_that_need_not_tell_of_itself_is_left_in_peace() -> None:
+    silent = changed("pi3", Metrics, unit="", active=False, age=None)
+    assert found(replace(with_host(silent), metrics=False), "pi3", "metrics").status is Status.NOT_APPLICABLE
 
 
 def test_a_small_link_is_fine_for_networks_that_know_it() -> None:
