@@ -209,6 +209,12 @@ def test_a_node_that_joined_anew_is_not_two_and_one_without_a_name_is_none() -> 
         ]
 
 
+def test_a_manager_is_known_by_its_engines_own_metrics() -> None:
+    assert daemon.manages(EXPOSITION)
+    assert not daemon.manages(EXPOSITION.replace("swarm_node_manager 1", "swarm_node_manager 0"))
+    assert not daemon.manages("")
+
+
 def test_the_leader_is_the_one_that_the_managers_name() -> None:
     assert daemon.leader(NODES) == "192.168.1.11"
     assert daemon.leader([node("pi4")]) == ""
