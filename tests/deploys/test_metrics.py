@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,12 +15,12 @@ from tests.deploys import service
 from tests.deploys.test_departure import closed
 from tests.deploys.test_engine import configuration, read
 from tests.deploys.test_membership import listed
+from tests.sensors import throttled
 
 PIS = ["pi1", "pi2", "pi3"]
 FOLDER = "/run/pishelf-metrics"
 PROGRAM = "/usr/local/lib/pishelf/metrics.py"
 UNIT = "/etc/systemd/system/pishelf-metrics.service"
-SENSOR = "/usr/bin/vcgencmd"
 ENGINE, REGISTRY = 9323, 5001
 POWER = ("pi_under_voltage", "pi_frequency_capped", "pi_throttled", "pi_soft_temperature_limit")
 
@@ -52,17 +50,6 @@ def rounds(lab: Lab, pi: str, number: int) -> None:
     for _ in range(number + 1):
         before = wrote(lab, pi)
         until(lambda before=before: wrote(lab, pi) != before)  # type: ignore[misc]
-
-
-@contextmanager
-def sensor(lab: Lab, pi: str, said: str) -> Iterator[None]:
-    """A Pi's firmware that says this to `vcgencmd get_throttled`."""
-    script = f'#!/bin/sh\\ntest "$1" = get_throttled && echo {said}\\n'
-    lab.on(pi, "sh", "-c", f"printf '{script}' > {SENSOR} && chmod +x {SENSOR}").ok()
-    try:
-        yield
-    finally:
-        lab.on(pi, "rm", SENSOR).ok()
 
 
 def test_each_pi_tells_what_it_is_and_the_leader_alone_what_the_swarm_is(swarm: Lab) -> None:
@@ -111,17 +98,16 @@ def test_a_weak_supply_is_told_as_long_as_the_firmware_tells_it(swarm: Lab) -> N
     def power() -> dict[str, float]:
         return {name: value for name, value in told(swarm, "pi3").items() if name.startswith(POWER)}
 
-    with sensor(swarm, "pi3", "throttled=0x50005"):
+    with throttled(swarm, "pi3", 0x50005):
         until(lambda: bool(power()))
         assert {name for name, value in power().items() if value == 1} == {
             "pi_under_voltage", "pi_under_voltage_since_boot", "pi_throttled", "pi_throttled_since_boot"
         }  # fmt: skip
         assert len(power()) == 8
-        with sensor(swarm, "pi3", "throttled=0x0"):
-            until(lambda: not any(power().values()))
-            assert len(power()) == 8
-        until(lambda: not power())
-        swarm.on("pi3", "touch", SENSOR).ok()
+    until(lambda: not power())
+    with throttled(swarm, "pi3", 0):
+        until(lambda: len(power()) == 8)
+        assert not any(power().values())
 
 
 def test_a_reboot_that_a_package_asks_for_is_told(swarm: Lab) -> None:

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.engine import METRICS_ADDRESS, TLS_FOLDER
+from facts.metrics import FOLDER
 from facts.tls import HTPASSWD
 from image.container import NAME
 from image.history import Revision
@@ -383,8 +384,11 @@ def test_what_the_daemon_repeats_is_what_the_others_say() -> None:
     labels = Revision(3, "good", "", "", "", "", Rollout("", {})).labels
     assert daemon.REVISIONS in [f"{name}={value}" for name, value in labels.items()]
     assert (labels["pishelf.revision"], labels["pishelf.state"]) == ("3", "good")
-    config = (Path(__file__).parents[2] / "Registry/root/etc/distribution/config.yml").read_text()
+    root = Path(__file__).parents[2]
+    config = (root / "Registry/root/etc/distribution/config.yml").read_text()
     assert f"addr: :{daemon.REGISTRY_METRICS_PORT}" in config
+    stack = (root / "stack/stack.yml.j2").read_text()
+    assert f"--collector.textfile.directory=/host{FOLDER}\n" in stack
 
 
 JSON = st.recursive(
