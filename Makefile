@@ -26,7 +26,11 @@ setup: ## prepare this machine: packages, an engine, .venv, tools
 demo: setup ## everything, on virtual Pis: lab, provision, images, stack, proof
 	@$(MAKE) lab READY=1
 	@$(MAKE) provision INVENTORY=lab/inventory.py READY=1
-	@$(MAKE) images stack prove CONTEXT=$(LAB) READY=1
+	@$(MAKE) images CONTEXT=$(LAB) READY=1
+	@python -m image --context $(LAB) user set admin --generate --keep
+	@$(MAKE) stack prove CONTEXT=$(LAB) READY=1
+	@echo "You enter as admin. The password was shown once, when it was made, above or in an earlier run; a new one:" >&2
+	@echo "  source .venv/bin/activate; python -m image --context $(LAB) user set admin && python -m image --context $(LAB) deploy" >&2
 
 lab: setup ## start the virtual Pis
 	@python -m lab up

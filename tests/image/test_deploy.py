@@ -30,26 +30,27 @@ def rendered(*nodes: Node):
     return yaml.safe_load(template.render(template.variables(cluster, IMAGES, settings.read())))
 
 
-def ports(compose):
-    return {name: service["ports"][0] for name, service in compose["services"].items() if "ports" in service}
-
-
 def test_every_image_is_a_digest():
-    assert {service["image"] for service in rendered()["services"].values()} == set(IMAGES.values())
+    run = {service["image"] for service in rendered()["services"].values()}
+    assert run == {reference for name, reference in IMAGES.items() if name != "registry"}
 
 
-def test_ports_are_routed_where_every_kernel_can():
-    compose = rendered()
-    assert {port["mode"] for port in ports(compose).values()} == {"ingress"}
-    assert compose["services"]["web"]["deploy"]["endpoint_mode"] == "vip"
-    assert "max_replicas_per_node" not in compose["services"]["web"]["deploy"]["placement"]
+WITHOUT_IPVS = (PI1, PI2, replace(PI3, labels={"ipvs": "false"}))
 
 
-def test_ports_are_the_nodes_own_where_one_kernel_cannot_route_them():
-    compose = rendered(PI1, PI2, replace(PI3, labels={"ipvs": "false"}))
-    assert {port["mode"] for port in ports(compose).values()} == {"host"}
-    assert {service["deploy"]["endpoint_mode"] for service in compose["services"].values()} == {"dnsrr"}
-    assert compose["services"]["web"]["deploy"]["placement"]["max_replicas_per_node"] == 1
+@pytest.mark.parametrize("nodes", [(PI1, PI2, PI3), WITHOUT_IPVS])
+def test_the_gateway_alone_publishes_a_port_on_each_node_itself_whatever_its_kernel_can(nodes):
+    services = rendered(*nodes)["services"]
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {"gateway": [{"target": 8443, "published": 443, "protocol": "tcp", "mode": "host"}]}
+    assert services["gateway"]["deploy"]["mode"] == "global"
+    assert {service["deploy"]["endpoint_mode"] for service in services.values()} == {"dnsrr"}
+
+
+@pytest.mark.parametrize(("nodes", "modes"), [((PI1, PI2, PI3), ("ingress", "vip")), (WITHOUT_IPVS, ("host", "dnsrr"))])
+def test_a_service_of_ones_own_is_told_how_ports_can_be_published(nodes, modes):
+    values = template.variables(replace(CLUSTER, nodes=nodes), IMAGES, settings.read())
+    assert (values["port_mode"], values["endpoint_mode"]) == modes
 
 
 def test_node_exporter_is_everywhere_and_publishes_nothing():
