@@ -33,7 +33,7 @@ _UNKNOWN = "–"
 class Upstream:
     """How a project builds its own program for its own image: what differs from plain `go build`.
 
-    Source: .promu.yml of Alertmanager, node_exporter and Prometheus, Dockerfile of distribution.
+    Source: .promu.yml of Alertmanager, node_exporter and Prometheus, Dockerfile of distribution, .goreleaser.yml of Caddy.
     """
 
     package: str
@@ -45,6 +45,9 @@ class Upstream:
 # Prometheus' builtinassets is left out: its module has no web interface that is built already.
 UPSTREAM: Final[Mapping[str, Upstream]] = {
     "alertmanager": Upstream("./cmd/alertmanager", tags=("netgo",)),
+    "gateway": Upstream(
+        "./cmd/caddy", tags=("nobadger", "nomysql", "nopgx"), flags=("-trimpath",), linker=("-s", "-w")
+    ),
     "node_exporter": Upstream("."),
     "prometheus": Upstream("./cmd/prometheus", tags=("netgo",)),
     "registry": Upstream("./cmd/registry", flags=("-trimpath",), linker=("-s", "-w")),

@@ -129,7 +129,7 @@ def test_nothing_is_asked_of_anyone_where_no_mirror_is_enabled(tmp_path: Path) -
     node = Node("n1", "pi1", "198.18.0.11", "manager", True, Platform.parse("linux/arm64"))
     mirrors.record(OTHER, tmp_path / "mirrors.toml")
     nowhere = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (node,), Path("/nowhere"))
-    assert mirror.references(nowhere, tmp_path / "mirrors.toml") == {}
+    assert mirror.references(nowhere, file=tmp_path / "mirrors.toml") == {}
 
 
 def test_the_clones_own_examples_are_read_and_off() -> None:
