@@ -33,7 +33,8 @@ _UNKNOWN = "–"
 class Upstream:
     """How a project builds its own program for its own image: what differs from plain `go build`.
 
-    Source: .promu.yml of Alertmanager, node_exporter and Prometheus, Dockerfile of distribution, .goreleaser.yml of Caddy.
+    Source: .promu.yml of Alertmanager, node_exporter and Prometheus, Dockerfile of distribution,
+    .goreleaser.yml of Caddy.
     """
 
     package: str
