@@ -1,0 +1,329 @@
+"""A made-up shelf of Pis whose measurements lie in a real Prometheus, and the tiny server's page beside it.
+
+The measurements go some minutes into the future, so that Prometheus, which scrapes nobody here, has news all the time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socket import AF_INET, SOCK_STREAM, socket
+from typing import Any
+
+from image import debian, plan
+from tests.checkers import checker
+from tests.commands import ROOT, no_proxy, until
+from tests.image.programs import OWN
+
+HOUR = 3600
+AHEAD = 15 * 60
+# Each is a measurement of this many seconds of the past: fine ones of the last minutes, coarse ones before.
+FINE, COARSE = 15, 60
+
+
+@dataclass(frozen=True)
+class Pi:
+    """A node of the made-up shelf, and how it is. Times are seconds from now, so those of the past are negative."""
+
+    name: str
+    load: float = 0.4
+    memory: float = 0.35
+    temperature: float | None = 46
+    model: str = "Raspberry Pi 4 Model B Rev 1.4"
+    role: str = "worker"
+    ready: bool = True
+    availability: str = "active"
+    voltage: tuple[int, int] | None = (0, 0)
+    """Under-voltage now, and since boot; None where no sensor says."""
+    disk: float = 0.22
+    up: float = 12.3 * 86400
+    until: float = AHEAD
+    """When it was measured last."""
+    member: bool = True
+    textfile_age: float = 5
+    cores: int = 4
+    bytes: float = 4e9
+    reboot: int = 0
+
+    def wave(self, value: float, at: float, swing: float = 0.35) -> float:
+        """A value of the past, which comes to `value` now and goes on with it."""
+        phase = len(self.name) + 2 * ord(self.name[-1])
+        calm = max(0.0, min(1.0, -at / 900))  # the last minutes are as said
+        waves = 0.5 * math.sin(at / 1900 + phase) + 0.2 * math.sin(at / 611 + 2 * phase) + 0.15 * math.sin(at / 173)
+        work = max(0.0, math.sin(at / 1500 + 3 * phase)) ** 12  # something that it does every few hours
+        return max(0.0, value * (1 + swing * calm * (waves + 2.5 * work)))
+
+
+PI1 = Pi("pi1", 0.42, 0.38, 47, role="manager")
+PI2 = Pi("pi2", 1.31, 0.61, 58, "Raspberry Pi 5 Model B Rev 1.0", bytes=8e9, disk=0.41)
+PI3 = Pi("pi3", 0.08, 0.54, 41, "Raspberry Pi Zero 2 W Rev 1.0", bytes=0.5e9, disk=0.63, up=3.4 * 86400)
+SERVICES = {
+    "shelf_gateway": (3, 3),
+    "shelf_node_exporter": (3, 3),
+    "shelf_prometheus": (1, 1),
+    "shelf_alertmanager": (1, 1),
+    "shelf_web": (2, 2),
+}
+REVISIONS = (
+    {"revision": "3", "state": "good", "by": "anna@laptop", "source": "4f1c2a9d07be", "at": "-5400"},
+    {"revision": "2", "state": "failed", "by": "anna@laptop", "source": "b81e77030c12", "at": "-9000"},
+    {"revision": "1", "state": "good", "by": "anna@laptop", "source": "0a5d3c6611fe", "at": "-777600"},
+)
+WATCHDOG = {"alert": "Watchdog", "expr": "vector(1)", "labels": {"severity": "none"}}
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """All that Prometheus knows."""
+
+    pis: tuple[Pi, ...] = (PI1, PI2, PI3)
+    services: Mapping[str, tuple[int, int]] = field(default_factory=lambda: SERVICES)
+    """Running and desired tasks."""
+    revisions: Sequence[Mapping[str, str]] = REVISIONS
+    alerts: tuple[Mapping[str, Any], ...] = (WATCHDOG,)
+    hours: float = 6.5
+    ends: float = AHEAD
+    """When the last measurement of all was."""
+    leader: str = "pi1"
+    """Who tells how the swarm is; empty: nobody."""
+
+    def with_pi(self, name: str, **changed: Any) -> Shelf:
+        """The same with one Pi otherwise."""
+        return replace(self, pis=tuple(replace(pi, **changed) if pi.name == name else pi for pi in self.pis))
+
+    def lines(self, now: float) -> Iterator[str]:
+        """Every sample, as OpenMetrics."""
+        for number, pi in enumerate(self.pis):
+            own = {"job": "node", "instance": f"10.0.1.{number + 5}:9100", "node": pi.name}
+            for at in times(self.hours * HOUR, min(pi.until, self.ends)):
+                for name, labels, value in (*_node(pi, now, at), *(self._swarm(now) if pi.name == self.leader else ())):
+                    yield f"{name}{_labels({**labels, **own})} {value!r} {now + at:.3f}\n"
+        yield "# EOF\n"
+
+    def _swarm(self, now: float) -> Iterator[tuple[str, dict[str, str], float]]:
+        for pi in (pi for pi in self.pis if pi.member):
+            labels = {"member": pi.name, "role": pi.role, "availability": pi.availability, "address": "198.18.0.11"}
+            yield "swarm_member_ready", labels, float(pi.ready)
+        for service, (running, desired) in self.services.items():
+            yield "swarm_service_tasks_running", {"service": service}, float(running)
+            yield "swarm_service_tasks_desired", {"service": service}, float(desired)
+        for revision in self.revisions:
+            labels = {name: value for name, value in revision.items() if name != "at"}
+            yield "pishelf_revision_timestamp_seconds", labels, now + float(revision["at"])
+
+
+def times(past: float, end: float) -> Iterator[float]:
+    """When a node was measured, in seconds from now."""
+    at = -past
+    while at <= end:
+        yield at
+        at += COARSE if at < -900 else FINE
+
+
+def _node(pi: Pi, now: float, at: float) -> Iterator[tuple[str, dict[str, str], float]]:
+    """One scrape of a node."""
+    yield "node_load1", {}, round(pi.wave(pi.load, at), 2)
+    yield "node_memory_MemTotal_bytes", {}, pi.bytes
+    yield "node_memory_MemAvailable_bytes", {}, round(pi.bytes * (1 - pi.wave(pi.memory, at, 0.14)))
+    if pi.temperature is not None:
+        yield "node_thermal_zone_temp", {"zone": "0", "type": "cpu-thermal"}, round(pi.wave(pi.temperature, at, 0.1), 1)
+    for cpu in range(pi.cores):
+        yield "node_cpu_seconds_total", {"cpu": str(cpu), "mode": "idle"}, 1e6 + at
+    yield "node_filesystem_size_bytes", {"mountpoint": "/", "device": "/dev/mmcblk0p2"}, 29e9
+    yield "node_filesystem_avail_bytes", {"mountpoint": "/", "device": "/dev/mmcblk0p2"}, round(29e9 * (1 - pi.disk))
+    yield "node_filesystem_size_bytes", {"mountpoint": "/boot/firmware", "device": "/dev/mmcblk0p1"}, 0.5e9
+    yield "node_time_seconds", {}, now + at
+    yield "node_boot_time_seconds", {}, now - pi.up
+    yield "node_textfile_mtime_seconds", {"file": "pi.prom"}, now + at - pi.textfile_age
+    if pi.model:
+        yield "pi_model_info", {"model": pi.model}, 1
+    if pi.voltage:
+        yield "pi_under_voltage", {}, float(pi.voltage[0])
+        yield "pi_under_voltage_since_boot", {}, float(pi.voltage[1])
+        yield "pi_throttled", {}, 0.0
+    yield "pi_reboot_required", {}, float(pi.reboot)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'
+
+    return "{" + ",".join(f"{name}={quoted(value)}" for name, value in sorted(labels.items())) + "}"
+
+
+@dataclass
+class Site:
+    """The page and Prometheus at one address, as the gateway has them."""
+
+    url: str
+    prometheus: str
+    """Prometheus' own address."""
+    away: bool = False
+    """Whether the gateway does not reach Prometheus."""
+    password: bool = False
+    """Whether the gateway wants a password, and gets none."""
+
+    def query(self, text: str) -> dict[str, float]:
+        """What Prometheus itself says now: node -> value."""
+        address = f"{self.prometheus}/prometheus/api/v1/query?{urllib.parse.urlencode({'query': text})}"
+        with no_proxy.open(address, timeout=30) as answer:
+            found = json.load(answer)["data"]["result"]
+        return {one["metric"].get("node", ""): float(one["value"][1]) for one in found}
+
+
+@contextmanager
+def served(
+    shelf: Shelf, folder: Path, *, ui: Path | None = None, cluster: str = "attic", node: str = ""
+) -> Iterator[Site]:
+    """The page of a shelf while the body runs.
+
+    Args:
+        ui: where Prometheus' web interface lies, if it is to have one.
+        node: the node that serves the page; this machine's name if none is said.
+    """
+    with ExitStack() as stack:
+        prometheus = stack.enter_context(_prometheus(shelf, folder, ui))
+        httpd = stack.enter_context(_httpd(folder / "www", cluster, node))
+        site = Site("", prometheus)
+        server = stack.enter_context(_gateway(site, httpd))
+        site.url = f"http://127.0.0.1:{server.server_port}/"
+        yield site
+
+
+@contextmanager
+def _prometheus(shelf: Shelf, folder: Path, ui: Path | None) -> Iterator[str]:
+    data = folder / "data"
+    measured = folder / "measured.txt"
+    with measured.open("w", encoding="utf-8") as file:
+        file.writelines(shelf.lines(time.time()))
+    promtool = checker("prometheus", "promtool")
+    blocks = (promtool, "tsdb", "create-blocks-from", "openmetrics", measured, data)
+    subprocess.run(blocks, check=True, capture_output=True)
+    settings = folder / "prometheus.yml"
+    rules = {"groups": [{"name": "made-up", "interval": "1s", "rules": list(shelf.alerts)}]}
+    (folder / "rules.yml").write_text(json.dumps(rules))  # JSON is YAML
+    settings.write_text('rule_files: ["rules.yml"]\n')
+    address = f"127.0.0.1:{free_port()}"
+    words = (
+        checker("prometheus", "prometheus"),
+        f"--config.file={settings}",
+        f"--storage.tsdb.path={data}",
+        "--storage.tsdb.retention.time=30d",
+        f"--web.listen-address={address}",
+        f"--web.external-url=http://{address}/prometheus/",
+        "--web.route-prefix=/prometheus/",
+    )
+    with _running(words, folder / "prometheus.log", cwd=ui or folder):
+        url = f"http://{address}"
+        until(lambda: _answers(f"{url}/prometheus/-/ready"))
+        expected = len(shelf.alerts)
+        until(lambda: _answer(f"{url}/prometheus/api/v1/alerts").count(b'"state":"firing"') >= expected)
+        yield url
+
+
+@contextmanager
+def _httpd(folder: Path, cluster: str, node: str) -> Iterator[int]:
+    """The real busybox and the real files; but a machine's busybox is not at /bin/busybox, nor is its name a Pi's."""
+    (image,) = plan.read(("busybox",))
+    assert image.about.debian
+    busybox = debian.unpacked(image, image.about.debian, OWN)
+    shutil.copytree(ROOT / "Busybox" / "root" / "www", folder)
+    for script in (folder / "cgi-bin").iterdir():
+        text = script.read_text(encoding="utf-8")
+        text = text.replace("/bin/busybox hostname", f"echo '{node}'") if node else text
+        script.write_text(text.replace("/bin/busybox", str(busybox)), encoding="utf-8")
+    port = free_port()
+    words = (busybox, "httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", folder)
+    services = "prometheus alertmanager grafana"
+    with _running(words, folder.with_suffix(".log"), cwd=folder, CLUSTER=cluster, SERVICES=services):
+        until(lambda: _answers(f"http://127.0.0.1:{port}/icon.svg"))
+        yield port
+
+
+@contextmanager
+def _running(words: Sequence[str | Path], log: Path, cwd: Path, **env: str) -> Iterator[None]:
+    with log.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=file, cwd=cwd, env=env) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _gateway(site: Site, httpd: int) -> Iterator[ThreadingHTTPServer]:
+    """What joins both under one address; the real one is Caddy, and needs a cluster."""
+    prometheus = urllib.parse.urlsplit(site.prometheus).port
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            ours = not self.path.startswith("/prometheus/")
+            if site.password and not ours:
+                self._say(401, {}, b"Who are you?")
+            elif site.away and not ours:
+                self._say(502, {}, b"")
+            else:
+                self._say(*_fetch(httpd if ours else prometheus, self.path))
+
+        def _say(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _fetch(port: int | None, path: str) -> tuple[int, dict[str, str], bytes]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP}
+        return answer.status, headers, answer.read()
+    finally:
+        connection.close()
+
+
+_HOP = {"connection", "transfer-encoding", "content-length", "date"}
+
+
+def _answer(url: str) -> bytes:
+    with no_proxy.open(url, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(_answer(url))
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket(AF_INET, SOCK_STREAM) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
