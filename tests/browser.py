@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = ("chromium", "google-chrome")
 _FLAGS = (
     "--no-sandbox",  # tests run as root
     "--disable-gpu",
@@ -29,7 +29,8 @@ DESK = 1280
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser while the body runs."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)))
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    assert program, "there is no Chromium: `make setup` installs Debian's; elsewhere install it as you do there"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(_FLAGS))
         try:
