@@ -39,6 +39,10 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+_HIDE = """(hidden) => { Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange")); }"""
+
+
 @dataclass
 class Visit:
     """A page that is open, and what a look at it does not show."""
@@ -57,6 +61,10 @@ class Visit:
     def text(self, selector: str) -> str:
         """What a person reads there."""
         return self.page.locator(selector).inner_text()
+
+    def hide(self, hidden: bool) -> None:
+        """Let the page believe that nobody looks, as when another tab is in front; or that somebody does again."""
+        self.page.evaluate(_HIDE, hidden)
 
     def wait(self, selector: str) -> None:
         """Until there is such an element. (Code is no way to ask: the page's own policy forbids to evaluate text.)"""

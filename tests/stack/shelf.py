@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
@@ -183,26 +183,29 @@ class Site:
 
 
 @contextmanager
-def served(
-    shelf: Shelf, folder: Path, *, ui: Path | None = None, cluster: str = "attic", node: str = ""
-) -> Iterator[Site]:
+def served(shelf: Shelf, folder: Path, *, cluster: str = "attic", node: str = "") -> Iterator[Site]:
     """The page of a shelf while the body runs.
 
     Args:
-        ui: where Prometheus' web interface lies, if it is to have one.
         node: the node that serves the page; this machine's name if none is said.
     """
     with ExitStack() as stack:
-        prometheus = stack.enter_context(_prometheus(shelf, folder, ui))
+        site = Site("", stack.enter_context(_prometheus(shelf, folder)))
         httpd = stack.enter_context(_httpd(folder / "www", cluster, node))
-        site = Site("", prometheus)
-        server = stack.enter_context(_gateway(site, httpd))
-        site.url = f"http://127.0.0.1:{server.server_port}/"
+
+        def fetch(path: str) -> Answer:
+            if not path.startswith("/prometheus/"):
+                return fetched(httpd, path)
+            if site.password or site.away:
+                return (401 if site.password else 502), {}, b""
+            return fetched(site.prometheus, path)
+
+        site.url = stack.enter_context(at_one_address(fetch))
         yield site
 
 
 @contextmanager
-def _prometheus(shelf: Shelf, folder: Path, ui: Path | None) -> Iterator[str]:
+def _prometheus(shelf: Shelf, folder: Path) -> Iterator[str]:
     data = folder / "data"
     measured = folder / "measured.txt"
     with measured.open("w", encoding="utf-8") as file:
@@ -224,7 +227,7 @@ def _prometheus(shelf: Shelf, folder: Path, ui: Path | None) -> Iterator[str]:
         f"--web.external-url=http://{address}/prometheus/",
         "--web.route-prefix=/prometheus/",
     )
-    with _running(words, folder / "prometheus.log", cwd=ui or folder):
+    with _running(words, folder / "prometheus.log", cwd=folder):
         url = f"http://{address}"
         until(lambda: _answers(f"{url}/prometheus/-/ready"))
         expected = len(shelf.alerts)
@@ -233,7 +236,7 @@ def _prometheus(shelf: Shelf, folder: Path, ui: Path | None) -> Iterator[str]:
 
 
 @contextmanager
-def _httpd(folder: Path, cluster: str, node: str) -> Iterator[int]:
+def _httpd(folder: Path, cluster: str, node: str) -> Iterator[str]:
     """The real busybox and the real files; but a machine's busybox is not at /bin/busybox, nor is its name a Pi's."""
     (image,) = plan.read(("busybox",))
     assert image.about.debian
@@ -243,12 +246,12 @@ def _httpd(folder: Path, cluster: str, node: str) -> Iterator[int]:
         text = script.read_text(encoding="utf-8")
         text = text.replace("/bin/busybox hostname", f"echo '{node}'") if node else text
         script.write_text(text.replace("/bin/busybox", str(busybox)), encoding="utf-8")
-    port = free_port()
-    words = (busybox, "httpd", "-f", "-p", f"127.0.0.1:{port}", "-h", folder)
+    address = f"127.0.0.1:{free_port()}"
+    words = (busybox, "httpd", "-f", "-p", address, "-h", folder)
     services = "prometheus alertmanager grafana"
     with _running(words, folder.with_suffix(".log"), cwd=folder, CLUSTER=cluster, SERVICES=services):
-        until(lambda: _answers(f"http://127.0.0.1:{port}/icon.svg"))
-        yield port
+        until(lambda: _answers(f"http://{address}/icon.svg"))
+        yield f"http://{address}"
 
 
 @contextmanager
@@ -260,22 +263,17 @@ def _running(words: Sequence[str | Path], log: Path, cwd: Path, **env: str) -> I
             process.terminate()
 
 
+Answer = tuple[int, Mapping[str, str], bytes]
+"""Status, headers and body."""
+
+
 @contextmanager
-def _gateway(site: Site, httpd: int) -> Iterator[ThreadingHTTPServer]:
-    """What joins both under one address; the real one is Caddy, and needs a cluster."""
-    prometheus = urllib.parse.urlsplit(site.prometheus).port
+def at_one_address(fetch: Callable[[str], Answer]) -> Iterator[str]:
+    """An address where a browser finds what `fetch` fetches: the page and Prometheus, as the gateway joins them."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            ours = not self.path.startswith("/prometheus/")
-            if site.password and not ours:
-                self._say(401, {}, b"Who are you?")
-            elif site.away and not ours:
-                self._say(502, {}, b"")
-            else:
-                self._say(*_fetch(httpd if ours else prometheus, self.path))
-
-        def _say(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+            status, headers, body = fetch(self.path)
             self.send_response_only(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
@@ -289,20 +287,23 @@ def _gateway(site: Site, httpd: int) -> Iterator[ThreadingHTTPServer]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield server
+        yield f"http://127.0.0.1:{server.server_port}/"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _fetch(port: int | None, path: str) -> tuple[int, dict[str, str], bytes]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+def fetched(server: str, path: str) -> Answer:
+    """What a server, e.g. `http://127.0.0.1:8080`, answers; 502 where it does not, as of a gateway."""
+    connection = HTTPConnection(server.removeprefix("http://"), timeout=30)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
         headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP}
         return answer.status, headers, answer.read()
+    except OSError:
+        return 502, {}, b""
     finally:
         connection.close()
 

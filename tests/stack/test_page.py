@@ -410,8 +410,6 @@ def test_every_link_is_reached_by_keyboard_and_seen(look) -> None:
 LISTEN = """window.heard = 0;
 new MutationObserver((all) => { heard += all.length; }).observe(document.querySelector("[aria-live]"),
     { subtree: true, childList: true, characterData: true, attributes: true })"""
-HIDE = """(hidden) => { Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange")); }"""
 
 
 def test_the_spoken_summary_does_not_chatter(browser, site) -> None:
@@ -445,12 +443,12 @@ def test_each_refresh_asks_little_and_a_hidden_page_asks_nothing(browser, site) 
         seen.page.wait_for_load_state("networkidle")
         assert asked() in (5, 6)  # the plots too where a step has gone by
         before = asked()
-        seen.page.evaluate(HIDE, True)
+        seen.hide(True)
         seen.page.clock.fast_forward(120_000)
         seen.page.wait_for_timeout(300)
         assert asked() == before
         with seen.page.expect_response(lambda answer: "/api/v1/query?" in answer.url):
-            seen.page.evaluate(HIDE, False)
+            seen.hide(False)
 
 
 # ---------------------------------------------------------------- nobody gets in by a name
