@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,7 +61,7 @@ class Pi:
         phase = len(self.name) + 2 * ord(self.name[-1])
         calm = max(0.0, min(1.0, -at / 900))  # the last minutes are as said
         waves = 0.5 * math.sin(at / 1900 + phase) + 0.2 * math.sin(at / 611 + 2 * phase) + 0.15 * math.sin(at / 173)
-        work = max(0.0, math.sin(at / 1500 + 3 * phase)) ** 12  # something that it does every few hours
+        work = max(0.0, math.sin(at / 1500 + 1.7 * phase + 20 * swing)) ** 12  # something that it does every few hours
         return max(0.0, value * (1 + swing * calm * (waves + 2.5 * work)))
 
 
@@ -277,8 +277,9 @@ def at_one_address(fetch: Callable[[str], Answer]) -> Iterator[str]:
             self.send_response_only(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # a browser that left does not wait
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
             pass

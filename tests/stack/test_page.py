@@ -16,8 +16,10 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser import DESK, PHONE, Visit, chromium, visit
 from tests.commands import ROOT, no_proxy
-from tests.stack.shelf import PI1, SERVICES, WATCHDOG, Pi, Shelf, Site, served
+from tests.stack.shelf import HOUR, PI1, SERVICES, WATCHDOG, Pi, Shelf, Site, served
 
+# One worker has them all: each state is served once.
+pytestmark = pytest.mark.xdist_group("page")
 WWW = ROOT / "Busybox" / "root" / "www"
 BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>"
@@ -62,6 +64,7 @@ STATES = {
     "left": Shelf().with_pi("pi3", member=False, until=-1500),
     "silent": Shelf().with_pi("pi3", until=-1500),
     "unready": Shelf().with_pi("pi3", ready=False),
+    "new": Shelf(pis=(Pi("pi1", until=-7 * HOUR),), hours=8, leader=""),
     "drained": Shelf(alerts=()).with_pi("pi3", availability="drain").with_pi("pi2", reboot=1),
     "one alert": Shelf(alerts=(WATCHDOG, GONE.alerts[1], alert("Quiet", "vector(1)", "none"))),
     "long": Shelf(pis=(PI1, Pi(LONG, model=LONG)), services={f"shelf_{LONG}": (0, 1), **SERVICES}, hours=1),
@@ -306,6 +309,12 @@ def test_old_data_are_shown_and_called_old(look, site) -> None:
     assert "measured no Pi since" in seen.text("#also")
     assert row(seen, "pi3")["disk"] == "63 % of 29 GB"
     assert seen.page.locator("html.stale").count() == 1
+
+
+def test_where_nothing_was_measured_so_far_nothing_is_claimed(look) -> None:
+    seen = look("new")
+    assert seen.text("h1") == "No measurements yet"
+    assert seen.page.locator("#pis").is_hidden()
 
 
 def test_when_prometheus_goes_away_the_last_data_stay_and_are_called_old_until_it_is_back(browser, site) -> None:

@@ -16,17 +16,17 @@ const NAMES = [
   "node_load1", "node_memory_MemTotal_bytes", "node_memory_MemAvailable_bytes", "node_time_seconds",
   "node_boot_time_seconds", "node_filesystem_size_bytes", "node_filesystem_avail_bytes", "node_textfile_mtime_seconds",
   "pi_under_voltage", "pi_under_voltage_since_boot", "pi_throttled", "pi_reboot_required", "swarm_member_ready",
-  "swarm_service_tasks_desired", "swarm_service_tasks_running",
-  "pishelf_revision_timestamp_seconds",
+  "swarm_service_tasks_desired", "swarm_service_tasks_running", "pishelf_revision_timestamp_seconds",
 ];
-const TEMPERATURE = "(max by (node) (node_thermal_zone_temp) or max by (node) (node_hwmon_temp_celsius))";
+const temperature = (of) => `(max by (node) (${of("node_thermal_zone_temp")}) or max by (node) (${of("node_hwmon_temp_celsius")}))`;
+const last = (selector) => `last_over_time(${selector}[${OLD}s])`; // a single scrape that failed is no news
 // One answer for all: what is computed carries the label `q`, which no series of the world has.
 const tagged = (tag, query) => `label_replace(${query}, "q", "${tag}", "", "")`;
 const NOW = [
-  `last_over_time({__name__=~"${NAMES.join("|")}", mountpoint=~"|/"}[${OLD}s])`,
+  last(`{__name__=~"${NAMES.join("|")}", mountpoint=~"|/"}`),
   tagged("now", "vector(time())"),
-  tagged("cores", 'count by (node) (node_cpu_seconds_total{mode="idle"})'),
-  tagged("temperature", TEMPERATURE),
+  tagged("cores", `count by (node) (count by (node, cpu) (${last('node_cpu_seconds_total{mode="idle"}')}))`),
+  tagged("temperature", temperature(last)),
   // When each node was measured last: to the minute, and more exactly where that is not long ago.
   tagged("seen", `max by (node) (max_over_time(timestamp(node_load1)[${HOURS}h:1m]))`),
   tagged("model", `last_over_time(pi_model_info[${HOURS}h])`), // also of one that is gone
@@ -34,7 +34,7 @@ const NOW = [
 ].join(" or ");
 const MEMORY = "1 - max by (node) (node_memory_MemAvailable_bytes) / max by (node) (node_memory_MemTotal_bytes)";
 const PLOTS = [
-  tagged("load", "max by (node) (node_load1)"), tagged("memory", MEMORY), tagged("temperature", TEMPERATURE),
+  tagged("load", "max by (node) (node_load1)"), tagged("memory", MEMORY), tagged("temperature", temperature(String)),
 ].join(" or ");
 
 // ---------------------------------------------------------------- what is asked
@@ -80,7 +80,7 @@ function read(series, now) {
     labels.set(key, metric);
   }
   const get = (name, node) => of.get(`${name}|${node}`);
-  const last = (node) => Math.max(get("lately", node) ?? 0, get("seen", node) ?? 0);
+  const latest = (node) => Math.max(get("lately", node) ?? 0, get("seen", node) ?? 0);
   const current = (node) => get("node_load1", node) !== undefined;
   const told = (node) => // whether what the daemon on a node says is of now
     current(node) && !(get("node_time_seconds", node) - get("node_textfile_mtime_seconds", node) > OLD_FILE);
@@ -101,7 +101,7 @@ function read(series, now) {
     const total = value("node_memory_MemTotal_bytes");
     const size = value("node_filesystem_size_bytes");
     return {
-      name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name)), last: last(name),
+      name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name)), last: latest(name),
       model: labels.get(`model|${name}`)?.model ,
       role: member?.role, leader: member?.node === name, drained: (member?.availability ?? "active") !== "active",
       load: value("node_load1"), cores: value("cores"),
@@ -123,7 +123,7 @@ function read(series, now) {
   }
   return {
     pis, services, revisions: [...revisions.values()].sort((one, other) => other.time - one.time),
-    known: members.size > 0, blind, newest: Math.max(0, ...names.map(last)),
+    known: members.size > 0, blind, newest: Math.max(0, ...names.map(latest)),
   };
 }
 
