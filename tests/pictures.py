@@ -29,7 +29,7 @@ def _page(browser: Browser, url: str, file: Path, *, height: int, **context: obj
 def _graph(browser: Browser, url: str, file: Path) -> None:
     """Prometheus' own interface with the load of each Pi."""
     words = {"g0.expr": "node_load1", "g0.tab": "graph", "g0.range_input": "6h"}
-    with visit(browser, f"{url}query?{urlencode(words)}", width=1100, height=900) as seen:
+    with visit(browser, f"{url}query?{urlencode(words)}", width=1100, height=970) as seen:
         seen.wait(".uplot canvas")
         seen.page.wait_for_load_state("networkidle")
         seen.page.screenshot(path=file, animations="disabled")
