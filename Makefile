@@ -15,7 +15,7 @@ VENV := .venv/bin
 # The tools of this clone before those of the machine.
 export PATH := $(CURDIR)/.build/bin:$(CURDIR)/$(VENV):$(PATH)
 
-.PHONY: help setup demo lab provision doctor images stack prove test test-matrix lint bench bench-build bench-sizes bench-footprint lock clean distclean
+.PHONY: help setup demo lab provision doctor images stack prove test test-matrix lint bench bench-build bench-sizes bench-footprint pictures lock clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,9 @@ bench-sizes: setup ## measure programs on card and wire, and write bench/README.
 
 bench-footprint: setup ## measure each service's memory, and write bench/README.md: an hour
 	@python -m bench.footprint --write
+
+pictures: setup ## make the pictures of README and docs/ with the tests' browser
+	@python -m tests.pictures
 
 lock: setup ## pin requirements.in and bench/requirements.in anew, with hashes
 	@for file in requirements bench/requirements; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -54,12 +54,20 @@ def needs(engine_answers: bool) -> list[Need]:
         ),
         (Path("/etc/ssl/certs/ca-certificates.crt").exists(), Need("ca-certificates", "lets Go check its downloads")),
         (has("gpg"), Need("gnupg", "makes the keys with which tests sign packages")),
+        (_has_browser(), Need("chromium", "looks at the cluster's page in tests")),
+        (Path("/usr/share/fonts/opentype/inter").exists(), Need("fonts-inter", "letters for chromium")),
         (has("ssh"), Need("openssh-client", "reaches the nodes")),
         (importlib.util.find_spec("ensurepip") is not None, Need("python3-venv", "makes .venv")),
         (engine_answers or has("dockerd"), Need("docker.io", "runs the virtual Pis")),
         (has("docker"), Need("docker-cli", "talks to the swarm")),
     ]
     return [need for there, need in wanted if not there]
+
+
+def _has_browser() -> bool:
+    """Whether there is one that tests can use, or none to be had by apt: Ubuntu's package only fetches a snap."""
+    known = ("chromium", "google-chrome")
+    return any(map(has, known)) or platform.freedesktop_os_release().get("ID") == "ubuntu"
 
 
 def install(found: list[Need], rights: Rights, log: Path) -> None:

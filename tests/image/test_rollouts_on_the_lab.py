@@ -138,7 +138,7 @@ def test_a_mistake_is_told_with_its_line_and_nothing_is_changed(stack: Lab, clon
 
 
 def test_a_rollout_that_fails_is_told_and_remembered_as_such(stack: Lab, clone: Clone) -> None:
-    clone.edit("stack/stack.yml.j2", '/dev/null, "http://127.0.0.1:8080/style.css"', '/dev/null, "http://127.0.0.1:1/"')
+    clone.edit("stack/stack.yml.j2", "http://127.0.0.1:8080/cgi-bin/cluster", "http://127.0.0.1:1/")
     clone.edit("stack/stack.yml.j2", "      interval: 10s", "      interval: 1s\n      retries: 1")
     clone.image("deploy").refused("web", "rollback", "unhealthy")
     assert history(stack)[0]["state"] == "failed"

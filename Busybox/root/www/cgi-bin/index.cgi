@@ -1,45 +1,43 @@
 #!/bin/busybox sh
-# The page at `/`: busybox' httpd runs this where a folder has no index.html.
-# Environment, from the stack: CLUSTER (its name) and PROMETHEUS (its address). The host name is the node's.
-# Nothing is read but /proc, so it needs no script in the browser and no file to be written.
+# The page at `/`: busybox' httpd runs this where a folder has no index.html; and, below its address, the page's files.
+# They are not fetched as files because httpd cannot say how long one may be kept, and names a version by time and
+# size, while all files of an image have one time: a browser would keep yesterday's page. It passes no If-None-Match
+# on either, so each visit gets all of it, some 30 kB; after that the page fetches measurements only.
+# Environment, from the stack: CLUSTER (its name) and SERVICES (what the gateway leads to). The host name is the node's.
+
+headers() { # content type
+	printf 'Content-Type: %s; charset=utf-8\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n' "$1"
+	printf "Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+	printf 'Referrer-Policy: same-origin\r\n\r\n'
+}
 
 escape() { # text that HTML takes literally
 	printf '%s' "$1" | /bin/busybox sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g'
 }
 
-kib() { # a value of /proc/meminfo, in KiB
-	while read -r key value _; do
-		[ "$key" = "$1:" ] && echo "$value" && return
-	done < /proc/meminfo
-	echo 0
+link() { # a service of the gateway's, if it is one that people open
+	case $1 in
+	prometheus) name=Prometheus ;;
+	alertmanager) name=Alertmanager ;;
+	grafana) name=Grafana ;;
+	portainer) name=Portainer ;;
+	*) return ;;
+	esac
+	echo "<li><a href=\"/$1/\">$name</a></li>"
 }
 
-period() { # seconds, as a person says them
-	if [ "$1" -ge 172800 ]; then echo "$(($1 / 86400)) days"
-	elif [ "$1" -ge 7200 ]; then echo "$(($1 / 3600)) hours"
-	elif [ "$1" -ge 120 ]; then echo "$(($1 / 60)) minutes"
-	else echo "$1 seconds"; fi
-}
+case $PATH_INFO in
+/page.css) headers text/css && exec /bin/busybox cat ../page.css ;;
+/page.js) headers text/javascript && exec /bin/busybox cat ../page.js ;;
+'' | /) ;;
+*) printf 'Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nThere is no such file.\n' && exit ;;
+esac
 
 node=$(escape "$(/bin/busybox hostname)")
 cluster=$(escape "${CLUSTER:-a swarm}")
-prometheus=$(escape "${PROMETHEUS:-}")
-machine=$(/bin/busybox uname -m)
-cores=$(/bin/busybox grep -c '^processor' /proc/cpuinfo)
-read -r load1 load5 load15 _ < /proc/loadavg
-IFS=. read -r uptime _ < /proc/uptime
-total=$(kib MemTotal)
-used=$((total - $(kib MemAvailable)))
-percent=$((total > 0 ? used * 100 / total : 0))
-links=
-if [ -n "$prometheus" ]; then
-	graph="$prometheus/query?g0.expr=node_load1&amp;g0.tab=graph&amp;g0.range_input=1h"
-	links="<a class=\"button\" href=\"$graph\">The load of all nodes</a>
-<a href=\"$prometheus/targets\">What Prometheus watches</a>"
-fi
-now=$(/bin/busybox date -u '+%Y-%m-%d %H:%M:%S UTC')
+links=$(for service in $SERVICES; do link "$service"; done)
 
-printf 'Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\r\n'
+headers text/html
 /bin/busybox cat << PAGE
 <!doctype html>
 <html lang="en">
@@ -48,30 +46,56 @@ printf 'Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\r\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="served-by" content="$node">
-<title>$cluster, served by $node</title>
+<title>$cluster</title>
 <link rel="icon" href="/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/style.css">
+<link rel="stylesheet" href="/cgi-bin/index.cgi/page.css">
+<script src="/cgi-bin/index.cgi/page.js" defer></script>
 </head>
 <body>
-<main>
 <header>
-<img src="/icon.svg" alt="" width="56" height="56">
-<p>Cluster <strong>$cluster</strong></p>
+<p class="cluster"><img src="/icon.svg" alt="" width="32" height="32"> $cluster</p>
+<nav aria-label="Other pages of this cluster"><ul role="list">$links</ul></nav>
 </header>
-<h1><span class="by">This page comes from</span> <span class="node">$node</span></h1>
-<dl>
-<div><dt>Up for</dt><dd>$(period "$uptime")</dd></div>
-<div><dt>Load</dt><dd>$load1 <small>$load5, $load15</small></dd></div>
-<div><dt>Memory</dt><dd>$((used / 1024)) <small>of $((total / 1024)) MB</small>
-<meter min="0" max="100" high="85" value="$percent" aria-label="memory in use: $percent percent"></meter></dd></div>
-<div><dt>Processor</dt><dd>$machine <small>$cores cores</small></dd></div>
-</dl>
-<nav aria-label="Where to go from here">
-$links
-<a href="/">Ask again</a>
-</nav>
-<footer>Measured on $node at <time>$now</time>, by a shell script and busybox.</footer>
+<main>
+<div class="verdict" aria-live="polite" aria-atomic="true">
+<h1 id="verdict">Asking how all is …</h1>
+<p id="also"></p>
+</div>
+<noscript><p>This page needs JavaScript to show measurements; Prometheus, linked above, has them too.</p></noscript>
+<p id="fresh" class="quiet">Prometheus is asked for the last measurements.</p>
+<section id="alerts" aria-labelledby="alerts-title" hidden>
+<h2 id="alerts-title">Alerts</h2>
+<ul role="list"></ul>
+</section>
+<section id="pis" aria-labelledby="pis-title" hidden>
+<h2 id="pis-title">Pis</h2>
+<table role="table" aria-labelledby="pis-title">
+<thead role="rowgroup"><tr role="row">
+<th role="columnheader" scope="col">Name</th>
+<th role="columnheader" scope="col">Load</th>
+<th role="columnheader" scope="col">Memory</th>
+<th role="columnheader" scope="col">Temperature</th>
+<th role="columnheader" scope="col">Power</th>
+<th role="columnheader" scope="col">Disk</th>
+<th role="columnheader" scope="col">Up for</th>
+</tr></thead>
+<tbody role="rowgroup"></tbody>
+</table>
+</section>
+<div class="two">
+<section id="services" aria-labelledby="services-title" hidden>
+<h2 id="services-title">Services</h2>
+<p class="quiet" hidden></p>
+<ul role="list"></ul>
+</section>
+<section id="deployed" aria-labelledby="deployed-title" hidden>
+<h2 id="deployed-title">Deployed</h2>
+<p class="quiet" hidden></p>
+<ol role="list"></ol>
+</section>
+</div>
 </main>
+<footer>This page came from $node.</footer>
 </body>
 </html>
 PAGE

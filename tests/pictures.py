@@ -1,0 +1,56 @@
+"""The pictures of README and docs/, made by the tests' own browser: `make pictures`.
+
+The measurements are made up, so that the pictures do not change with the machine that makes them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
+
+from playwright.sync_api import Browser
+
+from image import plan, web_ui
+from tests.browser import chromium, visit
+from tests.commands import ROOT
+from tests.stack.shelf import PI1, PI2, PI3, Shelf, served
+
+SHELF = Shelf(pis=(PI1, PI2, PI3))
+
+
+def _page(browser: Browser, url: str, file: Path, *, height: int, **context: object) -> None:
+    with visit(browser, url, height=height, **context) as seen:
+        seen.wait("html.good #pis svg")
+        seen.page.screenshot(path=file, animations="disabled")
+
+
+def _graph(browser: Browser, url: str, file: Path) -> None:
+    """Prometheus' own interface with the load of each Pi."""
+    words = {"g0.expr": "node_load1", "g0.tab": "graph", "g0.range_input": "6h"}
+    with visit(browser, f"{url}query?{urlencode(words)}", width=1100, height=970) as seen:
+        seen.wait(".uplot canvas")
+        seen.page.wait_for_load_state("networkidle")
+        seen.page.screenshot(path=file, animations="disabled")
+
+
+def main() -> int:
+    """Write docs/page.png, docs/page-dark.png and docs/graph.png."""
+    (prometheus,) = plan.read(("prometheus",))
+    assert prometheus.about.go
+    assert prometheus.about.web_ui
+    docs = ROOT / "docs"
+    with TemporaryDirectory() as name, chromium() as browser:
+        folder = Path(name)
+        # Prometheus looks for its web interface in ./static.
+        (folder / "static").symlink_to(web_ui.built(prometheus, prometheus.about.go, prometheus.about.web_ui))
+        with served(SHELF, folder, cluster="shelf", node="pi2") as site:
+            _page(browser, site.url, docs / "page.png", height=1000)
+            _page(browser, site.url, docs / "page-dark.png", width=390, height=844, color_scheme="dark")
+            _graph(browser, f"{site.prometheus}/prometheus/", docs / "graph.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
