@@ -15,7 +15,7 @@ import pytest
 from tests.commands import ROOT, Lab, command
 from tests.image.lab_registry import curl, login, manifest, pulled, tags
 
-NAMES = ("alertmanager", "busybox", "node_exporter", "prometheus", "registry")
+NAMES = ("alertmanager", "busybox", "gateway", "node_exporter", "prometheus", "registry")
 
 
 def platforms(lab: Lab, name: str, tag: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.commands import Lab, until
 from tests.image.lab_registry import digest, pulled, push_variant, tags
 
-NAMES = ("alertmanager", "busybox", "node_exporter", "prometheus", "registry")
+NAMES = ("alertmanager", "busybox", "gateway", "node_exporter", "prometheus", "registry")
 FOLDER = "/srv/registry"
 VOLUME = "/var/lib/docker/volumes/pishelf-registry/_data"
 

@@ -19,7 +19,7 @@ from image.errors import UserError
 from tests.commands import ROOT, Lab, until
 from tests.image.clone import Clone
 
-SERVICES = ("alertmanager", "node_exporter", "prometheus", "web")
+SERVICES = ("alertmanager", "gateway", "node_exporter", "prometheus", "web")
 IMAGE = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"
 
 

@@ -18,7 +18,7 @@ from tests.commands import Lab
 from tests.image.lab_registry import MANIFEST, curl, digest, manifest, tag
 
 ARM64, AMD64 = map(Platform.parse, ("linux/arm64", "linux/amd64"))
-NAMES = ("alertmanager", "busybox", "node_exporter", "prometheus", "registry")
+NAMES = ("alertmanager", "busybox", "gateway", "node_exporter", "prometheus", "registry")
 BUILD = {
     "GoVersion": "go1.27.3",
     "Path": "example.org/cmd/hello",

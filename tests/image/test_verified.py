@@ -16,7 +16,7 @@ from image.verified import verify
 from tests.commands import Lab
 from tests.image.lab_registry import DATA, INDEX, curl, digest, manifest, registry, tag
 
-NAMES = ("alertmanager", "busybox", "node_exporter", "prometheus", "registry")
+NAMES = ("alertmanager", "busybox", "gateway", "node_exporter", "prometheus", "registry")
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["", "deep"])
