@@ -22,6 +22,7 @@ import pytest
 from cryptography import x509
 
 from image import plan, settings, table, template
+from image.settings import Services
 from pki.authority import Authority, pem
 from pki.people import client_files
 from tests.commands import Answer, ask, no_proxy, until
@@ -31,6 +32,8 @@ from tests.pki.openssl import NODE, openssl
 PHRASE = "correct horse: battery"
 USERS = {name: bcrypt.hashpw(PHRASE.encode(), bcrypt.gensalt(4)).decode() for name in ("ann", "import")}
 IN, OUT = 502, 401
+CONFIG = template.FOLDER / "configs" / "gateway.Caddyfile.j2"
+NONE = Services(whiskers=False, grafana=False, portainer=False)
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,15 @@ def authority() -> Authority:
 
 
 @contextmanager
-def running(program: Path, folder: Path, authority: Authority, users: Mapping[str, str]) -> Iterator[Gateway]:
+def running(
+    program: Path, folder: Path, authority: Authority, users: Mapping[str, str], services: Services = NONE
+) -> Iterator[Gateway]:
     """The gateway while the body runs, on ports of this machine that are free."""
     certify(folder / "tls", authority)
-    chosen = replace(settings.read(), users=users)
-    (config,) = (
-        one for one in template.configs({"cluster": "attic", "settings": table.values(chosen)}) if one.key == "gateway"
-    )
+    chosen = replace(settings.read(), users=users, services=services)
     port, metrics = free_port(), free_port()
-    text = config.data.decode().replace(":8443", f":{port}").replace(":9180", f":{metrics}")
+    text = template.render({"cluster": "attic", "settings": table.values(chosen)}, CONFIG)
+    text = text.replace(":8443", f":{port}").replace(":9180", f":{metrics}")
     (folder / "Caddyfile").write_text(text)
     with (folder / "log").open("w") as log:
         one = subprocess.Popen(
@@ -254,6 +257,19 @@ def test_a_service_that_is_away_is_named(gateway: Gateway) -> None:
     login = f"ann:{PHRASE}"
     for path, service in (("/", "web"), ("/prometheus/graph", "prometheus"), ("/alertmanager/", "alertmanager")):
         assert f"The service {service} of attic is away" in gateway.ask(path, login=login).text
+
+
+def test_what_is_off_has_no_path_of_its_own_and_what_is_on_has(
+    program: Path, tmp_path: Path, authority: Authority, gateway: Gateway
+) -> None:
+    login, folder = f"ann:{PHRASE}", tmp_path / "on"
+    folder.mkdir()
+    for path in ("/grafana/", "/portainer/"):
+        assert "The service web of" in gateway.ask(path, login=login).text
+    with running(program, folder, authority, USERS, Services(whiskers=True, grafana=True, portainer=True)) as other:
+        assert "The service grafana of" in other.ask("/grafana/login", login=login).text
+        assert "The service portainer of" in other.ask("/portainer/", login=login).text
+        assert other.ask("/portainer/").status == OUT
 
 
 def test_a_path_without_its_slash_leads_to_the_one_with_it(gateway: Gateway) -> None:
