@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def letters(lab: Lab, folder: Path) -> dict[str, Message]:
     """Subject -> letter, of all that the mail server got."""
     box = folder / "mbox"
     box.write_text(lab.python("lab", "mail", "--read").ok())
-    return {str(letter["Subject"]): letter for letter in mailbox.mbox(box)}
+    with closing(mailbox.mbox(box)) as kept:
+        return {str(letter["Subject"]): letter for letter in kept}
 
 
 def text(letter: Message, kind: str = "plain") -> str:
@@ -153,12 +155,12 @@ def test_a_dead_pi_a_full_disk_and_a_service_that_crashes_are_seen_and_so_is_the
     assert found["DiskFull"]["annotations"]["summary"].startswith("pi1: /mnt/card is full, ")
     assert found["TaskCrashLooping"]["labels"]["service"] == "crasher"
     # no other alarm; the fallen node's tasks may be short of a place meanwhile
-    assert fired(watched) - {"ServiceShort"} == {*BROKEN, "MailNotDelivered"}
+    assert fired(watched) <= {*BROKEN, "MailNotDelivered", "ServiceShort"}
 
 
 def test_with_the_right_password_the_mails_arrive_and_say_which_pi_and_what_to_do(watched: Lab, tmp_path: Path) -> None:
     store(watched, watched.folder / "mail" / "password")
-    watched.image("deploy").refused("pi3")  # its global services lack a task there
+    watched.image("deploy").ok()
     subject = f"pishelf {watched.name}: pi3 is gone"
     found = eventually(lambda: subject in (box := letters(watched, tmp_path)) and len(box) >= 3 and box)
     assert any(one.startswith(f"pishelf {watched.name}: pi1: /mnt/card is full") for one in found)
