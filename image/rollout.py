@@ -113,8 +113,12 @@ class Rollout:
     @property
     def secrets(self) -> frozenset[str]:
         """The names in the swarm of the secrets that it needs there."""
-        entries = {key: entry or {} for key, entry in (self.parsed.get("secrets") or {}).items()}
-        return frozenset(entry.get("name", key) for key, entry in entries.items() if entry.get("external"))
+        found = set()
+        for key, entry in (self.parsed.get("secrets") or {}).items():
+            if external := (entry or {}).get("external"):
+                older = external.get("name") if isinstance(external, dict) else None  # as compose files had it once
+                found.add(str(entry.get("name") or older or key))
+        return frozenset(found)
 
     @property
     def lacking(self) -> tuple[str, ...]:

@@ -322,6 +322,11 @@ def address(container: Json) -> str:
 # --- The swarm, by its leader
 
 
+def manages(text: str) -> bool:
+    """Whether an engine is a manager, of its own metrics; a worker that is asked for nodes logs an error each time."""
+    return bool(re.search(r"^swarm_node_manager 1$", text, re.MULTILINE))
+
+
 def leader(nodes: Iterable[Json]) -> str:
     """The leader's address, of GET /nodes; empty where there is none."""
     managers = [node["ManagerStatus"] for node in nodes if node.get("ManagerStatus")]
@@ -444,11 +449,11 @@ class Swarm:
         self._revisions = Family("", "", [])
 
     def __call__(self) -> str:
-        if not _engine_runs():
+        if not _engine_runs() or not manages(ask("/metrics", ENGINE_METRICS).decode()):
             return ""
         try:
             nodes = json.loads(ask("/nodes"))
-        except OSError:  # a worker, or a swarm that cannot decide
+        except OSError:  # a swarm that cannot decide
             return ""
         at = leader(nodes)
         if not at or not is_ours(at):

@@ -12,6 +12,7 @@ from tests.deploys import service
 from tests.deploys.test_membership import PIS, listed, managers, reachability
 
 YES = ("--data", "yes=true")
+METRICS_UNIT = "/etc/systemd/system/pishelf-metrics.service"
 
 
 def closed(lab: Lab, node: str, port: int) -> bool:
@@ -49,6 +50,8 @@ def test_a_host_that_leaves_is_forgotten_and_closed_and_may_come_back(five: Lab)
     assert sorted(listed(five)) == PIS[:4]
     assert closed(five, "pi5", 2376)
     assert five.on("pi5", "test", "-e", "/etc/docker/tls").code != 0
+    assert five.on("pi5", "test", "-e", METRICS_UNIT).code != 0
+    assert five.on("pi5", "curl", "--silent", "http://127.0.0.1:9323/metrics").code != 0
     assert five.on("pi5", "docker", "info", "--format", "{{.Swarm.LocalNodeState}}").ok().strip() == "inactive"
     assert nothing_proposed(five.dry("leave", "--limit", "pi5"))
     five.provision().ok()
@@ -109,7 +112,8 @@ def assert_blank(lab: Lab, node: str) -> None:
     """What provisioning made is not there any more."""
     assert lab.on(node, "sh", "-c", "command -v dockerd").code != 0
     assert lab.on(node, "sh", "-c", "ls -A /var/lib/docker /var/lib/containerd | grep -v ^/var").stdout.strip() == ""
-    for path in ("/etc/docker", "/etc/systemd/system/docker.service.d", "/etc/pishelf"):
+    ours = ("/etc/pishelf", "/usr/local/lib/pishelf", "/run/pishelf-metrics", METRICS_UNIT)
+    for path in ("/etc/docker", "/etc/systemd/system/docker.service.d", *ours):
         assert lab.on(node, "test", "-e", path).code != 0, path
     assert "pishelf" not in lab.on(node, "nft", "list", "tables").ok()
     assert lab.on(node, "apt-mark", "showhold").ok() == ""

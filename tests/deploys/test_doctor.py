@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -222,6 +223,22 @@ def _wait_for(lab: Lab, node: str, state: str) -> None:
     while lab.docker("node", "inspect", node, "--format", "{{.Status.State}}").stdout.strip() != state:
         assert time.monotonic() < deadline, lab.docker("node", "ls").said
         time.sleep(1)
+
+
+def test_a_pi_that_tells_nothing_of_itself_any_more_is_found(swarm: Lab) -> None:
+    unit, last = "pishelf-metrics.service", "/run/pishelf-metrics/host.prom"
+    try:
+        swarm.on("pi2", "systemctl", "stop", unit).ok()
+        swarm.on("pi3", "systemctl", "kill", "--signal=STOP", unit).ok()
+        swarm.on("pi3", "touch", "--date=2 minutes ago", last).ok()
+        found = examined(swarm)
+        assert troubles(found) == {("pi2", "metrics"): "warning", ("pi3", "metrics"): "warning"}
+        assert "not running" in words(found, "pi2", "metrics")
+        assert re.match(r"1[2-9][0-9] s old .*stands still", words(found, "pi3", "metrics"))
+    finally:
+        swarm.on("pi3", "systemctl", "kill", "--signal=CONT", unit)
+        swarm.on("pi2", "systemctl", "start", unit)
+    until(lambda: troubles(examined(swarm)) == {})
 
 
 def test_an_entry_of_a_node_that_is_no_more_is_found(swarm: Lab) -> None:

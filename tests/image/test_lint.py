@@ -143,7 +143,10 @@ def test_an_anchor_that_stands_for_itself_is_no_endless_loop():
 def test_a_secret_that_everybody_could_read_in_the_history_is_told():
     text = "secrets:\n  pw:\n    file: configs/pw.txt\n  other: {external: true}\nservices: {a: {image: x}}\n"
     (one,) = findings(text)
-    assert one.startswith("3: secrets.pw.file: the history would keep it for all to read; docker secret create pw")
+    assert one == (
+        "3: secrets.pw.file: the history would keep it for all to read; "
+        "python -m image secret set pw, then external: true and name: {{ secrets.pw }}"
+    )
 
 
 def constrained(*constraints: str, more: str = "") -> str:

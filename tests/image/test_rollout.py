@@ -114,8 +114,9 @@ def test_what_a_registry_that_has_moved_lacks_is_known_although_it_is_named_at_t
 
 
 def test_the_names_of_a_rollouts_secrets_are_those_that_the_swarm_must_have():
-    compose = "secrets: {a: {external: true, name: shelf_a-0123456789ab}, b: {external: true}, c: {file: x}}\n"
-    assert Rollout(compose + WEB % "", {}).secrets == {"shelf_a-0123456789ab", "b"}
+    here = "a: {external: true, name: shelf_a-0123456789ab}, b: {external: true}, d: {external: {name: e}}"
+    compose = f"secrets: {{{here}, c: {{file: x}}}}\n"
+    assert Rollout(compose + WEB % "", {}).secrets == {"shelf_a-0123456789ab", "b", "e"}
     assert Rollout(WEB % "", {}).secrets == frozenset()
 
 

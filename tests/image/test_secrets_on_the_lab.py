@@ -67,7 +67,7 @@ def stored(lab: Lab) -> set[str]:
 def said(lab: Lab, node: str) -> str:
     """What the task on a node reads; empty where none answers."""
     try:
-        with no_proxy.open(f"http://{lab.address(node)}:{PORT}/word", timeout=2) as answer:
+        with no_proxy.open(f"http://{lab.address(node)}:{PORT}/word", timeout=30) as answer:
             return str(answer.read().decode())
     except OSError:
         return ""
@@ -79,13 +79,16 @@ def all_say(lab: Lab, word: str) -> bool:
 
 @contextmanager
 def watched(lab: Lab) -> Iterator[list[set[str]]]:
-    """While the body runs: what the nodes answered, all at about the same time; what did not answer is not in it."""
+    """While the body runs: what the nodes answered, one round after the other; what did not answer is not in it.
+
+    The first is asked once more at the end of a round: it may have come back before the second one went.
+    """
     rounds: list[set[str]] = []
     done = threading.Event()
 
     def ask() -> None:
         while not done.is_set():
-            rounds.append({said(lab, node) for node in SERVING} - {""})
+            rounds.append({said(lab, node) for node in (*SERVING, SERVING[0])} - {""})
 
     thread = threading.Thread(target=ask)
     thread.start()

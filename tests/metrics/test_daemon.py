@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.engine import METRICS_ADDRESS, TLS_FOLDER
+from facts.metrics import FOLDER
 from facts.tls import HTPASSWD
 from image.container import NAME
 from image.history import Revision
@@ -209,6 +210,12 @@ def test_a_node_that_joined_anew_is_not_two_and_one_without_a_name_is_none() -> 
         ]
 
 
+def test_a_manager_is_known_by_its_engines_own_metrics() -> None:
+    assert daemon.manages(EXPOSITION)
+    assert not daemon.manages(EXPOSITION.replace("swarm_node_manager 1", "swarm_node_manager 0"))
+    assert not daemon.manages("")
+
+
 def test_the_leader_is_the_one_that_the_managers_name() -> None:
     assert daemon.leader(NODES) == "192.168.1.11"
     assert daemon.leader([node("pi4")]) == ""
@@ -377,8 +384,11 @@ def test_what_the_daemon_repeats_is_what_the_others_say() -> None:
     labels = Revision(3, "good", "", "", "", "", Rollout("", {})).labels
     assert daemon.REVISIONS in [f"{name}={value}" for name, value in labels.items()]
     assert (labels["pishelf.revision"], labels["pishelf.state"]) == ("3", "good")
-    config = (Path(__file__).parents[2] / "Registry/root/etc/distribution/config.yml").read_text()
+    root = Path(__file__).parents[2]
+    config = (root / "Registry/root/etc/distribution/config.yml").read_text()
     assert f"addr: :{daemon.REGISTRY_METRICS_PORT}" in config
+    stack = (root / "stack/stack.yml.j2").read_text()
+    assert f"--collector.textfile.directory=/host{FOLDER}\n" in stack
 
 
 JSON = st.recursive(
