@@ -29,6 +29,8 @@ END
 cat >"$root/sbin/pi-init" <<'END'
 #!/bin/sh
 umount /etc/hostname /etc/hosts
+# As systemd does on a Pi, but not in a container: what is mounted later appears in the node's own containers, too.
+mount --make-rshared /
 test -s /etc/hostname || echo raspberrypi >/etc/hostname
 test -s /etc/hosts || printf '127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n' >/etc/hosts
 exec /sbin/init "$@"

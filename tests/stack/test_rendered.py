@@ -92,6 +92,8 @@ def test_mail_goes_over_tls_with_the_password_from_the_secret(tmp_path: Path) ->
     assert "insecure_skip_verify" not in mail["tls_config"]
     assert Path(mail["auth_password_file"]) == Path("/run/secrets") / "smtp_password"
     compose = rendered(ON)["compose"]
+    # of a mail's certificates Alertmanager takes no path relative to its settings
+    assert mail["tls_config"]["ca_file"] in [one["target"] for one in compose["services"]["alertmanager"]["configs"]]
     (secret,) = compose["services"]["alertmanager"]["secrets"]
     assert (secret["source"], secret["uid"], secret["mode"]) == ("smtp_password", "65534", 0o400)
     assert compose["secrets"] == {"smtp_password": {"external": True, "name": "shelf_smtp_password-0123"}}

@@ -57,7 +57,7 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_where_more_is(name: str) 
 @pytest.mark.parametrize("name", [name for name, rule in RULES.items() if "by (node" in rule["expr"]])
 def test_an_alert_about_a_pi_names_it_first(name: str) -> None:
     summary = RULES[name]["annotations"]["summary"]
-    assert name in ("MailNotDelivered", "TargetMissing", "PrometheusLosesData", "QuorumLost") or summary.startswith(
+    assert name in ("MailNotDelivered", "TargetMissing", "PrometheusLosesData") or summary.startswith(
         "{{ $labels.node }}"
     )
 
