@@ -79,14 +79,6 @@ def test_the_page_is_served_by_two_workers_or_as_many_as_there_are(nodes, role, 
     assert (web["placement"]["constraints"], web["replicas"]) == ([f"node.role == {role}"], replicas)
 
 
-@pytest.mark.parametrize("on", [(), ("grafana",), ("grafana", "portainer")])
-def test_the_page_knows_what_it_may_link_to(on):
-    chosen = settings.read()
-    chosen = replace(chosen, services=replace(chosen.services, **dict.fromkeys(on, True)))
-    web = yaml.safe_load(template.render(template.variables(CLUSTER, IMAGES, chosen)))["services"]["web"]
-    assert web["environment"]["SERVICES"].split() == ["prometheus", "alertmanager", *on]
-
-
 def test_a_missing_variable_is_told_with_file_and_line():
     with pytest.raises(UserError, match=r"stack\.yml\.j2, line \d+: .*no attribute 'prometheus'"):
         template.render(template.variables(CLUSTER, {"node_exporter": "x"}, settings.read()))

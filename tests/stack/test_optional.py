@@ -41,6 +41,13 @@ def test_what_is_off_leaves_nothing_in_the_stack() -> None:
     assert not {"whiskers", "grafana", "portainer"} & set(compose["volumes"])
 
 
+@pytest.mark.parametrize("on", [(), ("grafana",), ("grafana", "portainer")])
+def test_the_page_knows_what_it_may_link_to(on: tuple[str, ...]) -> None:
+    chosen = replace(OFF, services=replace(OFF.services, **dict.fromkeys(on, True)))
+    web = rendered(chosen)["services"]["web"]
+    assert web["environment"]["SERVICES"].split() == ["prometheus", "alertmanager", *on]
+
+
 def test_all_of_it_together_is_a_stack_without_mistakes() -> None:
     nodes = [replace(node, memory=2**32, cpus=4) for node in CLUSTER.nodes]
     assert lint.lint(template.render(filled(ON)), Swarm(nodes, registry_port=5000)) == ()
