@@ -68,7 +68,7 @@ def test_without_users_no_password_opens_it_and_the_deploy_says_how_one_would(st
 
 @pytest.mark.parametrize("pi", PIS)
 def test_every_pis_address_lets_in_who_has_a_password_and_nobody_else(stack: Lab, login: str, pi: str) -> None:
-    for path in ("/", "/prometheus/api/v1/targets", "/style.css"):
+    for path in ("/", "/prometheus/api/v1/targets", "/icon.svg"):
         assert as_stranger(stack, pi, path).status == 401
         assert as_stranger(stack, pi, path, login="ann:wrong").status == 401
         assert as_stranger(stack, pi, path, login=login).status == 200
