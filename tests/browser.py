@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ _FLAGS = (
 )
 PHONE = 360
 DESK = 1280
+# The reader is where it is noon, and so not where this machine is: no day ends while a test looks.
+NOON = timezone(timedelta(hours=12 - datetime.now(UTC).hour))
 
 
 @contextmanager
@@ -78,7 +81,9 @@ def visit(browser: Browser, url: str, *, width: int = DESK, height: int = 900, *
     Args:
         context: as Playwright's `new_context` takes it, e.g. color_scheme="dark".
     """
-    opened = browser.new_context(viewport={"width": width, "height": height}, **context)
+    east = NOON.utcoffset(None) // timedelta(hours=1)
+    zone = f"Etc/GMT{-east:+}"  # these names count westwards
+    opened = browser.new_context(viewport={"width": width, "height": height}, timezone_id=zone, **context)
     try:
         seen = Visit(opened.new_page())
         seen.page.set_default_timeout(60_000)

@@ -47,6 +47,7 @@ class Pi:
     voltage: tuple[int, int] | None = (0, 0)
     """Under-voltage now, and since boot; None where no sensor says."""
     disk: float = 0.22
+    card: float = 29e9
     up: float = 12.3 * 86400
     until: float = AHEAD
     """When it was measured last."""
@@ -95,8 +96,8 @@ class Shelf:
     hours: float = 6.5
     ends: float = AHEAD
     """When the last measurement of all was."""
-    leader: str = "pi1"
-    """Who tells how the swarm is; empty: nobody."""
+    leaders: tuple[str, ...] = ("pi1",)
+    """Who tells how the swarm is: nobody where there is no quorum, and two just after a change."""
 
     def with_pi(self, name: str, **changed: Any) -> Shelf:
         """The same with one Pi otherwise."""
@@ -106,8 +107,9 @@ class Shelf:
         """Every sample, as OpenMetrics."""
         for number, pi in enumerate(self.pis):
             own = {"job": "node", "instance": f"10.0.1.{number + 5}:9100", "node": pi.name}
+            swarm = tuple(self._swarm(now)) if pi.name in self.leaders else ()
             for at in times(self.hours * HOUR, min(pi.until, self.ends)):
-                for name, labels, value in (*_node(pi, now, at), *(self._swarm(now) if pi.name == self.leader else ())):
+                for name, labels, value in (*_node(pi, now, at), *swarm):
                     yield f"{name}{_labels({**labels, **own})} {value!r} {now + at:.3f}\n"
         yield "# EOF\n"
 
@@ -140,8 +142,8 @@ def _node(pi: Pi, now: float, at: float) -> Iterator[tuple[str, dict[str, str], 
         yield "node_thermal_zone_temp", {"zone": "0", "type": "cpu-thermal"}, round(pi.wave(pi.temperature, at, 0.1), 1)
     for cpu in range(pi.cores):
         yield "node_cpu_seconds_total", {"cpu": str(cpu), "mode": "idle"}, 1e6 + at
-    yield "node_filesystem_size_bytes", {"mountpoint": "/", "device": "/dev/mmcblk0p2"}, 29e9
-    yield "node_filesystem_avail_bytes", {"mountpoint": "/", "device": "/dev/mmcblk0p2"}, round(29e9 * (1 - pi.disk))
+    yield "node_filesystem_size_bytes", {"mountpoint": "/", "device": "/dev/mmcblk0p2"}, pi.card
+    yield "node_filesystem_avail_bytes", {"mountpoint": "/", "device": "/dev/mmcblk0p2"}, round(pi.card * (1 - pi.disk))
     yield "node_filesystem_size_bytes", {"mountpoint": "/boot/firmware", "device": "/dev/mmcblk0p1"}, 0.5e9
     yield "node_time_seconds", {}, now + at
     yield "node_boot_time_seconds", {}, now - pi.up

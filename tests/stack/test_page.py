@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from datetime import datetime
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.error import HTTPError
 
@@ -14,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from tests.browser import DESK, PHONE, Visit, chromium, visit
+from tests.browser import DESK, NOON, PHONE, Visit, chromium, visit
 from tests.commands import ROOT, no_proxy
 from tests.stack.shelf import HOUR, PI1, SERVICES, WATCHDOG, Pi, Shelf, Site, served
 
@@ -60,11 +61,16 @@ STATES = {
     "power": POWER,
     "many": MANY,
     "old": Shelf(ends=-1800),
-    "leaderless": Shelf(leader="").with_pi("pi1", until=-1500),
+    "leaderless": Shelf(leaders=()).with_pi("pi1", until=-1500),
     "left": Shelf().with_pi("pi3", member=False, until=-1500),
     "silent": Shelf().with_pi("pi3", until=-1500),
-    "unready": Shelf().with_pi("pi3", ready=False),
-    "new": Shelf(pis=(Pi("pi1", until=-7 * HOUR),), hours=8, leader=""),
+    "unready": Shelf(leaders=("pi1", "pi2")).with_pi("pi3", ready=False),
+    "unmeasured": Shelf(pis=(Pi("pi1", until=-7 * HOUR),), hours=8, leaders=()),
+    "single": Shelf(
+        pis=(Pi("pi1", role="manager", card=1.28e11, bytes=3.88e9),),
+        alerts=(WATCHDOG, alert("RebootRequired", "vector(1)", "info", summary="pi1 waits for a reboot")),
+        hours=1,
+    ),
     "drained": Shelf(alerts=()).with_pi("pi3", availability="drain").with_pi("pi2", reboot=1),
     "one alert": Shelf(alerts=(WATCHDOG, GONE.alerts[1], alert("Quiet", "vector(1)", "none"))),
     "long": Shelf(pis=(PI1, Pi(LONG, model=LONG)), services={f"shelf_{LONG}": (0, 1), **SERVICES}, hours=1),
@@ -122,7 +128,7 @@ def look(browser: Browser, site: Callable[[str], Site]) -> Iterator[Callable[...
 
 
 def clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%H:%M")
+    return datetime.fromtimestamp(seconds, NOON).strftime("%H:%M")
 
 
 def row(seen: Visit, name: str) -> dict[str, str]:
@@ -174,6 +180,11 @@ def test_each_pi_has_its_model_role_power_disk_and_uptime(look) -> None:
     assert shown["disk"] == "63 % of 29 GB"  # of `/`, not of the boot partition
     assert shown["up for"] == "3 days"
     assert shown["memory"] == "54 % of 500 MB"
+
+
+def test_what_is_large_is_written_as_on_its_box(look) -> None:
+    shown = row(look("single"), "pi1")
+    assert (shown["disk"], shown["memory"].partition(" of ")[2]) == ("22 % of 128 GB", "3.9 GB")
 
 
 def test_the_plots_say_in_words_what_they_show(look, site) -> None:
@@ -245,8 +256,20 @@ def test_one_alert_is_the_sentence_on_top_and_the_watchdog_is_none(look) -> None
     assert len(entries(seen, "alerts")) == 1
 
 
-def test_without_the_watchdog_nobody_claims_that_no_alert_should_fire(look) -> None:
-    assert "its rules are not at work" in look("drained").text("#fresh")
+def test_without_the_watchdog_nobody_claims_that_all_is_well(look) -> None:
+    seen = look("drained")
+    assert seen.text("h1") == "3 Pis answer"
+    assert seen.text("#also") == "Nobody says whether an alert should fire: the rules are not at work."
+    assert "No alert fires" not in seen.text("#fresh")
+    assert seen.page.locator("html.warn").count() == 1
+
+
+def test_what_is_good_to_know_is_told_and_is_no_trouble(look) -> None:
+    seen = look("single")
+    assert seen.text("h1") == "All is well on 1 Pi"
+    assert seen.text("#also") == "Good to know: pi1 waits for a reboot."
+    assert re.fullmatch(r"Good to know, since \d\d:\d\d pi1 waits for a reboot", *entries(seen, "alerts"))
+    assert "No alert fires." in seen.text("#fresh")
 
 
 def test_a_node_that_is_ready_but_not_measured_is_not_called_gone(look) -> None:
@@ -259,6 +282,11 @@ def test_a_node_that_the_swarm_does_not_reach_keeps_its_measurements(look) -> No
     seen = look("unready")
     assert seen.text("h1") == "pi3 is out of the swarm's reach"
     assert row(seen, "pi3")["load"] == "0.08 of 4 cores"
+
+
+def test_no_service_is_there_twice_while_two_leaders_are_heard(look) -> None:
+    told = entries(look("unready"), "services")
+    assert len(told) == len(SERVICES) == len(set(told))
 
 
 def test_a_node_that_left_the_swarm_is_no_trouble(look) -> None:
@@ -295,6 +323,7 @@ def test_what_the_daemon_on_a_node_said_long_ago_counts_for_nothing(look) -> Non
 def test_without_a_leader_nothing_is_claimed_of_the_swarm(look) -> None:
     seen = look("leaderless")
     assert re.fullmatch(r"pi1 is gone since \d\d:\d\d", seen.text("h1"))
+    assert seen.text("#also") == "Nobody says how the swarm is: no manager tells."
     assert "Unknown: no manager says" in seen.text("#services")
     assert "Unknown: no manager says" in seen.text("#deployed")
 
@@ -311,10 +340,69 @@ def test_old_data_are_shown_and_called_old(look, site) -> None:
     assert seen.page.locator("html.stale").count() == 1
 
 
-def test_where_nothing_was_measured_so_far_nothing_is_claimed(look) -> None:
-    seen = look("new")
-    assert seen.text("h1") == "No measurements yet"
+def test_where_nothing_was_measured_for_long_nothing_is_claimed(look) -> None:
+    seen = look("unmeasured")
+    assert seen.text("h1") == "No measurements"
+    assert seen.text("#also") == "Prometheus answers, and has measured no Pi in the last 6 hours."
+    assert seen.text("#fresh") == ""
     assert seen.page.locator("#pis").is_hidden()
+
+
+@contextmanager
+def answered_by(there: Site, other: Site) -> Iterator[None]:
+    """Another shelf's Prometheus behind a page: what it knows becomes something else."""
+    own = there.prometheus
+    there.prometheus = other.prometheus
+    try:
+        yield
+    finally:
+        there.prometheus = own
+
+
+def test_what_was_in_sight_stays_when_prometheus_forgets_it(browser, site) -> None:
+    with visit(browser, "about:blank") as seen:
+        seen.page.clock.install()
+        seen.page.goto(site("healthy").url)
+        seen.wait("html.good")
+        with answered_by(site("healthy"), site("unmeasured")):
+            seen.page.clock.fast_forward(15_000)
+            seen.wait("html.stale")
+            assert re.fullmatch(r"No data since \d\d:\d\d", seen.text("h1"))
+            assert row(seen, "pi2")["load"] == "1.31 of 4 cores"
+
+
+def test_what_came_while_nobody_looked_is_newer_than_what_is_in_sight(browser, site) -> None:
+    with visit(browser, "about:blank") as seen:
+        seen.page.clock.install()
+        seen.page.goto(site("unmeasured").url)
+        seen.wait("html.warn")
+        with answered_by(site("unmeasured"), site("old")):
+            seen.page.clock.fast_forward(15_000)
+            seen.wait("html.stale")
+            assert row(seen, "pi3")["disk"] == "63 % of 29 GB"
+
+
+def test_the_numbers_of_now_need_no_past(browser, site) -> None:
+    with visit(browser, "about:blank") as seen:
+        seen.page.route("**/query_range?*", lambda route: route.fulfill(status=503))
+        seen.page.goto(site("healthy").url)
+        seen.wait("html[class]")
+        assert seen.text("h1") == "All is well on 3 Pis"
+        assert seen.page.locator("#pis svg").count() == 0
+
+
+def test_a_browser_with_a_wrong_clock_is_told_the_right_time(browser, site) -> None:
+    there = site("healthy")
+    with visit(browser, "about:blank") as seen:
+        seen.page.clock.install(time=datetime.now(NOON) - timedelta(days=400))
+        seen.page.goto(there.url)
+        seen.wait("html[class]")
+        assert seen.text("h1") == "All is well on 3 Pis"
+        assert any(f"Measured at {clock(time.time() - late)}" in seen.text("#fresh") for late in (0, 60))
+        with answered_by(there, site("old")):
+            seen.page.reload()
+            seen.wait("html.stale")
+            assert re.fullmatch(r"No data since \d\d:\d\d", seen.text("h1"))
 
 
 def test_when_prometheus_goes_away_the_last_data_stay_and_are_called_old_until_it_is_back(browser, site) -> None:
@@ -359,6 +447,7 @@ def test_a_first_visit_without_prometheus_claims_nothing(browser, site, trouble,
 def test_without_scripts_the_page_says_what_it_needs_and_where_to_go(browser, site) -> None:
     with visit(browser, site("healthy").url, java_script_enabled=False) as seen:
         assert "needs JavaScript" in seen.text("main")
+        assert seen.text("h1") == "No data yet"
         assert seen.text(".cluster").strip() == "attic"
         assert seen.page.get_by_role("link", name="Prometheus").is_visible()
 

@@ -59,7 +59,7 @@ async function look(time = "") {
 /** The plots' past: node -> kind -> [[seconds, value], …]. */
 async function past(end) {
   const data = await ask("query_range", { query: PLOTS, start: end - HOURS * 3600, end, step: STEP });
-  const plots = {};
+  const plots = Object.create(null); // a Pi may have any name
   for (const { metric, values } of data.result) {
     if (metric.node) (plots[metric.node] ??= {})[metric.q] = values.map(([time, value]) => [time, Number(value)]);
   }
@@ -102,7 +102,7 @@ function read(series, now) {
     const size = value("node_filesystem_size_bytes");
     return {
       name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name)), last: latest(name),
-      model: labels.get(`model|${name}`)?.model ,
+      model: labels.get(`model|${name}`)?.model,
       role: member?.role, leader: member?.node === name, drained: (member?.availability ?? "active") !== "active",
       load: value("node_load1"), cores: value("cores"),
       memory: total && 1 - value("node_memory_MemAvailable_bytes") / total, total,
@@ -113,9 +113,11 @@ function read(series, now) {
       up: value("node_time_seconds") - value("node_boot_time_seconds"),
     };
   });
-  const running = new Map(named("swarm_service_tasks_running").map(({ metric, value }) => [metric.service, Number(value[1])]));
-  const services = named("swarm_service_tasks_desired").map(({ metric, value }) => ({
-    name: metric.service.replace(/^shelf_/, ""), desired: Number(value[1]), running: running.get(metric.service) ?? 0,
+  // By name: for a while after a change of leaders the last words of both are there.
+  const tasks = (name) => new Map(named(name).map(({ metric, value }) => [metric.service, Number(value[1])]));
+  const [desired, running] = [tasks("swarm_service_tasks_desired"), tasks("swarm_service_tasks_running")];
+  const services = [...desired].map(([name, wanted]) => ({
+    name: name.replace(/^shelf_/, ""), desired: wanted, running: running.get(name) ?? 0,
   })).sort((one, other) => one.name.localeCompare(other.name));
   const revisions = new Map(); // when one has just ended well, both of its states are among the last measurements
   for (const { metric, value } of named("pishelf_revision_timestamp_seconds")) {
@@ -135,13 +137,16 @@ function stateOf(known, member, measured) {
   return measured ? "unready" : "gone";
 }
 
-const SEVERITIES = { page: "Urgent", warning: "Warning" };
+const SEVERITIES = { __proto__: null, page: "Urgent", warning: "Warning", info: "Good to know" };
 
 function firing(alerts) {
   const urgency = (alert) => Object.keys(SEVERITIES).indexOf(alert.labels.severity) >>> 0; // what is unknown comes last
   return alerts.filter((alert) => alert.state === "firing" && alert.labels.severity !== "none")
     .sort((one, other) => urgency(one) - urgency(other) || one.activeAt.localeCompare(other.activeAt));
 }
+
+/** Those that want somebody to do something. */
+const serious = (alerts) => alerts.filter(({ labels }) => labels.severity !== "info");
 
 const titleOf = ({ labels, annotations }) => annotations.summary ?? labels.alertname;
 
@@ -164,8 +169,8 @@ function troubles(seen) {
   say(unready, "Pis", "is out of the swarm's reach", "are out of the swarm's reach");
   say(seen.pis.filter((pi) => pi.low), "Pis", "gets too little power", "get too little power");
   say(seen.services.filter((service) => service.running < service.desired), "services", "is short of replicas", "are short of replicas");
-  const [alert, ...others] = seen.alerts;
-  if (alert) found.push(others.length ? `${seen.alerts.length} alerts fire` : `1 alert fires: ${titleOf(alert)}`);
+  const alerts = serious(seen.alerts);
+  if (alerts.length) found.push(alerts.length > 1 ? `${alerts.length} alerts fire` : `1 alert fires: ${titleOf(alerts[0])}`);
   return found;
 }
 
@@ -195,7 +200,7 @@ function period(seconds) {
   return minutes >= 2 ? plural(minutes, "minute") : plural(Math.floor(seconds), "second");
 }
 
-const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toPrecision(2).replace(/\.0$/, "")} GB` : `${Math.round(bytes / 1e6)} MB`);
+const size = (bytes) => (bytes >= 1e9 ? `${Number((bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0))} GB` : `${Math.round(bytes / 1e6)} MB`);
 const percent = (ratio) => `${Math.round(ratio * 100)} %`;
 
 // What has a plot: its unit, the least span of its scale, and how a value and what stands beside it are written.
@@ -350,7 +355,7 @@ function showList(section, entries, otherwise) {
 
 function showAlerts(seen) {
   showList($("#alerts"), seen.alerts.map(({ labels, annotations, activeAt }) => [
-    labels.severity === "page" ? "bad" : "warn",
+    { __proto__: null, page: "bad", info: "info" }[labels.severity] ?? "warn",
     ["p", "severity", `${SEVERITIES[labels.severity] ?? labels.severity ?? "Alert"}, since ${clock(Date.parse(activeAt) / 1000, seen.now)}`],
     ["h3", "", titleOf({ labels, annotations })],
     ["p", "", annotations.description],
@@ -366,7 +371,7 @@ function showServices(seen) {
   ]), seen.known ? "The swarm has no services." : "Unknown: no manager says how they are.");
 }
 
-const STATES = { good: "went well", failed: "failed", unfinished: "has not finished", unreadable: "cannot be read" };
+const STATES = { __proto__: null, good: "went well", failed: "failed", unfinished: "has not finished", unreadable: "cannot be read" };
 
 function showRevisions(seen) {
   showList($("#deployed"), seen.revisions.map(({ revision, state, by, source, time }) => [
@@ -377,32 +382,51 @@ function showRevisions(seen) {
   ]), seen.known ? "Nothing yet, as far as the swarm remembers." : "Unknown: no manager says so.");
 }
 
-/** The sentence on top, and the one below it. */
+/** What cannot be said, each a sentence. */
+const unknown = (seen) => [
+  seen.known ? "" : "Nobody says how the swarm is: no manager tells.",
+  seen.watched ? "" : "Nobody says whether an alert should fire: the rules are not at work.",
+].filter(Boolean);
+
+/** Whether what is known is not of now. */
+const stale = (seen, why) => Boolean(why || (seen.newest && seen.blind));
+
+/** The sentence on top, what stands below it, and the tone of both. */
 function verdict(seen, why) {
   if (!seen) return ["No data", `${capital(why)}. This page goes on asking.`, "bad"];
-  if (why || (seen.newest && seen.blind)) {
+  if (stale(seen, why)) {
     const reason = why || "Prometheus answers, but has measured no Pi since";
-    return [`No data since ${clock(seen.newest || seen.now)}`, `${capital(reason)}. What stands below is what was known then.`, "bad"];
+    const since = clock(seen.newest || seen.now, why ? undefined : seen.now);
+    return [`No data since ${since}`, `${capital(reason)}. What stands below is what was known then.`, "bad"];
   }
-  if (!seen.pis.length) return ["No measurements yet", "Prometheus answers, and has measured no Pi so far.", "warn"];
-  const found = troubles(seen);
-  if (found.length) return [found[0], found.slice(1).map((text) => `${text}.`).join(" "), "bad"];
-  const count = plural(seen.pis.filter((pi) => pi.state === "here").length, "Pi");
-  if (!seen.known) return [`${count} ${count === "1 Pi" ? "answers" : "answer"}`, "How the swarm is nobody says: no manager tells.", "warn"];
-  return [`All is well on ${count}`, "", "good"];
+  if (!seen.pis.length) return ["No measurements", `Prometheus answers, and has measured no Pi in the last ${HOURS} hours.`, "warn"];
+  const [worst, ...others] = troubles(seen);
+  const open = unknown(seen);
+  if (worst) return [worst, [...others.map((text) => `${text}.`), ...open].join(" "), "bad"];
+  const here = seen.pis.filter((pi) => pi.state === "here").length;
+  if (open.length) return [`${plural(here, "Pi")} ${here === 1 ? "answers" : "answer"}`, open.join(" "), "warn"];
+  const news = seen.alerts.length ? `Good to know: ${list(seen.alerts.map(titleOf), "notes below")}.` : "";
+  return [`All is well on ${plural(here, "Pi")}`, news, "good"];
+}
+
+/** How old what is shown is. */
+function freshness(seen, why) {
+  if (!seen.newest) return "";
+  const measured = new Date(seen.newest * 1000);
+  if (stale(seen, why)) return `Last measured on ${measured.toLocaleString("en-GB", { dateStyle: "long", timeStyle: "medium" })}.`;
+  const quiet = seen.watched && !serious(seen.alerts).length ? " No alert fires." : "";
+  return `Measured at ${measured.toLocaleTimeString("en-GB")}.${quiet} The lines show the last ${HOURS} hours.`;
 }
 
 function show(seen, history, why) {
   const [sentence, also, tone] = verdict(seen, why);
   put($("#verdict"), sentence);
   put($("#also"), also);
-  const stale = Boolean(seen) && sentence.startsWith("No data");
-  document.documentElement.className = [tone, stale && "stale", stale && why && "away"].filter(Boolean).join(" ");
+  const old = Boolean(seen) && stale(seen, why);
+  document.documentElement.className = [tone, old && "stale", old && why && "away"].filter(Boolean).join(" ");
   document.title = `${sentence} · ${cluster}`;
   if (!seen) return;
-  const alarm = seen.alerts.length ? "" : seen.watched ? " No alert fires." : " Whether an alert should fire nobody says: its rules are not at work.";
-  put($("#fresh"), stale ? `Last measured on ${new Date(seen.newest * 1000).toLocaleString("en-GB", { dateStyle: "long", timeStyle: "medium" })}.`
-    : `Measured at ${new Date(seen.newest * 1000).toLocaleTimeString("en-GB")}.${alarm} The lines show the last ${HOURS} hours.`);
+  put($("#fresh"), freshness(seen, why));
   showAlerts(seen);
   showPis(seen, history);
   showServices(seen);
@@ -426,6 +450,15 @@ function kept() {
   try { return JSON.parse(sessionStorage.getItem("known")) ?? {}; } catch { return {}; }
 }
 
+/** What was found or, where nothing is measured any more, what was known last: it stays in sight. */
+async function known(found) {
+  if (!found.blind || !(seen || found.newest)) return found;
+  // What is in sight may be of long before: nobody asks while nobody looks.
+  const before = seen?.newest >= found.newest ? seen : await look(found.newest);
+  const { now, alerts, watched } = found;
+  return { ...before, now, alerts, watched, blind: true, newest: Math.max(before.newest, found.newest) };
+}
+
 /** Ask, show, and ask again after a while; not while nobody looks. */
 async function refresh() {
   clearTimeout(timer);
@@ -435,18 +468,17 @@ async function refresh() {
   try {
     const found = await look();
     const end = Math.floor(found.now / STEP) * STEP;
-    if (history?.end !== end) history = await past(end);
-    // Where nothing is measured any more, what was known last stays in sight.
-    const known = found.blind && found.newest ? seen ?? await look(found.newest) : found;
-    seen = { ...known, blind: found.blind, alerts: found.alerts, watched: found.watched };
+    // The numbers of now are of use without the lines of the past, which cost Prometheus more.
+    if (history?.end !== end) history = await past(end).catch(() => history);
+    seen = await known(found);
     keep({ seen, history });
   } catch (error) {
     if (!seen) ({ seen, history } = kept());
     why = error.message;
   }
   asking = false;
-  show(seen, history, why);
   timer = setTimeout(refresh, REFRESH * 1000);
+  show(seen, history, why); // the last: what it stumbles over once must not be what stands there for ever
 }
 
 document.addEventListener("visibilitychange", refresh);

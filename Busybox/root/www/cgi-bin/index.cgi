@@ -58,11 +58,11 @@ headers text/html
 </header>
 <main>
 <div class="verdict" aria-live="polite" aria-atomic="true">
-<h1 id="verdict">Asking how all is …</h1>
+<h1 id="verdict">No data yet</h1>
 <p id="also"></p>
 </div>
 <noscript><p>This page needs JavaScript to show measurements; Prometheus, linked above, has them too.</p></noscript>
-<p id="fresh" class="quiet">Prometheus is asked for the last measurements.</p>
+<p id="fresh" class="quiet"></p>
 <section id="alerts" aria-labelledby="alerts-title" hidden>
 <h2 id="alerts-title">Alerts</h2>
 <ul role="list"></ul>
