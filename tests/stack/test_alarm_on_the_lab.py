@@ -1,4 +1,4 @@
-"""What the owner learns when things break: seen in Prometheus, and in real mail from a real mail server.
+"""What the owner learns when things break: seen in Prometheus, on the page, and in mail from a real mail server.
 
 The tests follow one another, as the cluster's day does: it is well, it breaks in several ways at once, it is repaired.
 """
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.commands import Lab, command
 from tests.conftest import NAME
+from tests.stack.test_page_on_the_lab import page
 
 QUIET = 150  # seconds; longer than most alerts wait before they fire
 PATIENCE = 360
@@ -156,6 +158,19 @@ def test_a_dead_pi_a_full_disk_and_a_service_that_crashes_are_seen_and_so_is_the
     assert found["TaskCrashLooping"]["labels"]["service"] == "crasher"
     # no other alarm; the fallen node's tasks may be short of a place meanwhile
     assert fired(watched) <= {*BROKEN, "MailNotDelivered", "ServiceShort"}
+
+
+def test_the_page_tells_all_of_it_and_commands_end_with_an_error(watched: Lab) -> None:
+    with page(watched) as seen:
+        alerts = seen.page.locator("#alerts")
+        for words in ("pi3 is gone", "crasher crashes again and again", "pi1: /mnt/card is full", "mail"):
+            expect(alerts).to_contain_text(words)
+        expect(seen.page.locator("#verdict")).not_to_contain_text("well")
+        expect(seen.page.locator("#pis tbody tr.gone th b")).to_have_text("pi3")
+        assert seen.complaints == []
+    watched.image("prove").refused("not ready: pi3")
+    doctor = watched.pyinfra("lab/inventory.py", "deploys/doctor.py")
+    assert (doctor.code, "pi3" in doctor.said) == (2, True), doctor.said
 
 
 def test_with_the_right_password_the_mails_arrive_and_say_which_pi_and_what_to_do(watched: Lab, tmp_path: Path) -> None:

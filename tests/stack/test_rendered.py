@@ -15,6 +15,7 @@ from image import settings, template
 from image.run import run
 from image.settings import Mail, Settings
 from tests.checkers import checker
+from tests.mail import filled_in
 from tests.stack.test_stack import CLUSTER, IMAGES
 
 OFF = settings.read()
@@ -127,17 +128,7 @@ ALERTS = """
 
 
 def mail(tmp_path: Path, part: str, status: str) -> str:
-    """One part of a mail, as Alertmanager's own template engine makes it."""
-    data = tmp_path / "alerts.json"
-    data.write_text(ALERTS.format(status=status))
-    file = template.FOLDER / "configs" / "alertmanager_mail.txt"
-    kind = "html" if part == "html" else "text"
-    words = (
-        f"--template.glob={file}",
-        f'--template.text={{{{ template "pishelf.{part}" . }}}}',
-        f"--template.type={kind}",
-    )
-    return run(checker("alertmanager", "amtool"), "template", "render", f"--template.data={data}", *words)
+    return filled_in(part, ALERTS.format(status=status), tmp_path)
 
 
 def test_a_mail_names_the_pi_since_when_what_to_do_and_where_to_look(tmp_path: Path) -> None:
