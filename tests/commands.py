@@ -7,15 +7,18 @@ import fcntl
 import http.client
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -82,12 +85,23 @@ def nothing_proposed(dry_run: Done) -> bool:
 no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is so."""
+Found = TypeVar("Found")
+
+
+def until(look: Callable[[], Found], seconds: float = 60) -> Found:
+    """Wait until something is so; the first true answer."""
     deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"it did not come about in time: {found!r}"
         time.sleep(0.5)
+    return found
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -239,6 +253,12 @@ class Lab:
                     return answer.text
                 assert time.monotonic() < deadline, answer
             time.sleep(1)
+
+    def query(self, text: str, at: float | None = None) -> list[dict[str, Any]]:
+        """What Prometheus, asked by way of a gateway, says of now or of a moment: its series."""
+        words = {"query": text, **({} if at is None else {"time": str(at)})}
+        answer = self.fetched("pi1", f"/prometheus/api/v1/query?{urllib.parse.urlencode(words)}")
+        return list(json.loads(answer)["data"]["result"])
 
     @property
     def folder(self) -> Path:

@@ -7,7 +7,6 @@ import json
 import mailbox
 import shutil
 import time
-import urllib.parse
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from image import template
 from tests.commands import Lab, command, until
 from tests.image.clone import Clone
-from tests.image.lab_registry import entered
 
 # The smallest GIF: one pixel.
 PICTURE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
@@ -51,8 +49,7 @@ def cats(lab: Lab, folder: Path) -> list[Message]:
 
 def value(lab: Lab, text: str) -> float:
     """The one number that Prometheus, asked by the gateway, has for a query; -1 where it has none."""
-    said = entered(lab, "pi1", f"/prometheus/api/v1/query?query={urllib.parse.quote(text)}")
-    found = json.loads(said)["data"]["result"]
+    found = lab.query(text)
     return float(found[0]["value"][1]) if found else -1
 
 
@@ -88,8 +85,6 @@ def test_grafanas_dashboard_has_data_in_each_panel(stack: Lab) -> None:
         for target in panel["targets"]:
             text = target["expr"].replace("$node", ".+").replace("$__rate_interval", "1m")
             if panel["title"] == "Temperature":
-                assert '"status":"success"' in entered(
-                    stack, "pi1", f"/prometheus/api/v1/query?query={urllib.parse.quote(text)}"
-                )
+                stack.query(text)  # Prometheus understands it
             else:
                 until(lambda text=text: value(stack, f"count(count by (node) ({text}))") == 3, 120)

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import AF_INET, SOCK_STREAM, socket
 from typing import Any
 
 from image import debian, plan
 from tests.checkers import checker
-from tests.commands import ROOT, no_proxy, until
+from tests.commands import ROOT, free_port, no_proxy, until
 from tests.image.programs import OWN
 
 HOUR = 3600
@@ -324,10 +323,3 @@ def _answers(url: str) -> bool:
         return bool(_answer(url))
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket(AF_INET, SOCK_STREAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -25,7 +25,7 @@ from image import plan, settings, table, template
 from image.settings import Services
 from pki.authority import Authority, pem
 from pki.people import client_files
-from tests.commands import Answer, ask, no_proxy, until
+from tests.commands import Answer, ask, free_port, no_proxy, until
 from tests.image.programs import OWN, plain
 from tests.pki.openssl import NODE, openssl
 
@@ -82,12 +82,6 @@ def client_of(authority: Authority, folder: Path) -> Path:
     folder.mkdir()
     client_files(authority, folder, "owner")
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

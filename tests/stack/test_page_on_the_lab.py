@@ -5,12 +5,10 @@ a Pi stops.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import requests
 from playwright.sync_api import Response, expect
 
 from tests.browser import Visit, chromium, visit
@@ -43,22 +41,14 @@ def page(lab: Lab) -> Iterator[Visit]:
         yield seen
 
 
-def query(lab: Lab, text: str, at: float) -> dict[str, float]:
-    """What Prometheus says of a moment: node -> value."""
-    with requests.Session() as session:
-        session.trust_env = False
-        session.verify = str(lab.folder / "ca.pem")
-        session.cert = (str(lab.folder / "cert.pem"), str(lab.folder / "key.pem"))
-        words = {"query": text, "time": str(at)}
-        answer = session.get(f"{gateway(lab)}/prometheus/api/v1/query", params=words, timeout=30)
-    if not answer.ok:
-        return {}
-    return {one["metric"]["node"]: float(one["value"][1]) for one in answer.json()["data"]["result"]}
+def query(lab: Lab, text: str, at: float | None = None) -> dict[str, float]:
+    """What Prometheus says: node -> value."""
+    return {one["metric"]["node"]: float(one["value"][1]) for one in lab.query(text, at)}
 
 
 def measured(lab: Lab) -> None:
     """Wait until Prometheus has measured each Pi."""
-    until(lambda: query(lab, "node_load1", time.time()).keys() >= PIS, PATIENCE)
+    until(lambda: query(lab, "node_load1").keys() >= PIS, PATIENCE)
 
 
 def cells(seen: Visit, column: str) -> dict[str, str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.parse
-from typing import Any
 
 import pytest
 
-from tests.commands import Lab
+from tests.commands import Lab, until
 
 PIS = ("pi1", "pi2", "pi3")
 
@@ -22,22 +20,6 @@ def nodes_of(lab: Lab, service: str) -> list[str]:
     return listed.ok().split()
 
 
-def query(lab: Lab, text: str, at: float | None = None) -> list[dict[str, Any]]:
-    """Ask Prometheus by way of a gateway, of how it is now or was at a moment."""
-    when = "" if at is None else f"&time={at}"
-    answer = lab.fetched("pi1", f"/prometheus/api/v1/query?query={urllib.parse.quote(text)}{when}")
-    return list(json.loads(answer)["data"]["result"])
-
-
-def eventually(look: Any, patience: float = 90) -> Any:
-    """The first true answer."""
-    end = time.monotonic() + patience
-    while not (found := look()):
-        assert time.monotonic() < end, found
-        time.sleep(1)
-    return found
-
-
 def test_node_exporter_is_everywhere_and_the_page_on_two_workers(stack: Lab) -> None:
     assert sorted(nodes_of(stack, "node_exporter")) == sorted(PIS)
     assert sorted(nodes_of(stack, "web")) == ["pi2", "pi3"]
@@ -45,15 +27,15 @@ def test_node_exporter_is_everywhere_and_the_page_on_two_workers(stack: Lab) -> 
 
 
 def test_prometheus_finds_every_node_and_every_series_carries_its_nodes_name(stack: Lab) -> None:
-    eventually(lambda: len([one for one in query(stack, 'up{job="node"}') if one["value"][1] == "1"]) == 3)
-    named = eventually(lambda: query(stack, "count by (node) (node_uname_info)"))
+    until(lambda: len([one for one in stack.query('up{job="node"}') if one["value"][1] == "1"]) == 3, 90)
+    named = until(lambda: stack.query("count by (node) (node_uname_info)"))
     assert sorted(one["metric"]["node"] for one in named) == sorted(PIS)
     # `up` and `scrape_…` are Prometheus' own words about a target, of which DNS says the address alone.
-    assert query(stack, 'count({__name__=~".+", __name__!~"up|scrape_.+", node=""})') == []
+    assert stack.query('count({__name__=~".+", __name__!~"up|scrape_.+", node=""})') == []
 
 
 def test_the_measured_node_is_the_host_and_not_the_container(stack: Lab) -> None:
-    (memory,) = eventually(lambda: query(stack, 'node_memory_MemTotal_bytes{node="pi3"}'))
+    (memory,) = until(lambda: stack.query('node_memory_MemTotal_bytes{node="pi3"}'))
     kilobytes = int(stack.on("pi3", "sh", "-c", "awk '/MemTotal/ {print $2}' /proc/meminfo").ok())
     assert int(float(memory["value"][1])) == kilobytes * 1024
 
@@ -73,17 +55,18 @@ def test_prometheus_has_its_web_interface(stack: Lab) -> None:
 
 
 def test_prometheus_data_outlives_a_restart(stack: Lab) -> None:
-    eventually(lambda: query(stack, "node_load1"))
+    until(lambda: stack.query("node_load1"))
     at = time.time()
     container = stack.on("pi2", "docker", "ps", "-q", "--filter", "name=shelf_prometheus").ok().strip()
     stack.on("pi2", "docker", "kill", container).ok()
-    eventually(
+    until(
         lambda: (
             stack.on("pi2", "docker", "ps", "-q", "--filter", "name=shelf_prometheus").ok().strip()
             not in ("", container)
-        )
+        ),
+        90,
     )
-    assert eventually(lambda: query(stack, "node_load1", at))
+    until(lambda: stack.query("node_load1", at), 90)
 
 
 def test_a_second_deploy_has_nothing_to_do(stack: Lab) -> None:
@@ -112,11 +95,11 @@ def test_the_proof_holds_and_is_also_there_for_programs(stack: Lab) -> None:
 def test_the_proof_fails_where_a_node_is_away(stack: Lab) -> None:
     stack.on("pi3", "systemctl", "stop", "docker.socket", "docker.service").ok()
     try:
-        eventually(lambda: "Down" in stack.docker("node", "ls", "--filter", "name=pi3").said)
+        until(lambda: "Down" in stack.docker("node", "ls", "--filter", "name=pi3").said, 90)
         stack.image("prove").refused("pi3")
     finally:
         stack.on("pi3", "systemctl", "start", "docker.service").ok()
-        eventually(lambda: "Ready" in stack.docker("node", "ls", "--filter", "name=pi3").said)
+        until(lambda: "Ready" in stack.docker("node", "ls", "--filter", "name=pi3").said, 90)
     stack.image("deploy").ok()
 
 
