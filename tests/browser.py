@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-PROGRAMS = ("chromium", "google-chrome")
+from tools.debian import BROWSERS
+
 _FLAGS = (
     "--no-sandbox",  # tests run as root
     "--disable-gpu",
@@ -32,7 +33,7 @@ NOON = timezone(timedelta(hours=12 - datetime.now(UTC).hour))
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser while the body runs."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert program, "there is no Chromium: `make setup` installs Debian's; elsewhere install it as you do there"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(_FLAGS))

@@ -23,6 +23,8 @@ _FINISH = """for second in $(seq 300); do
 said=$(dpkg --configure -a 2>&1) && exit 0
 case "$said" in *lock*) sleep 1;; *) break;; esac
 done; echo "$said" >&2; exit 1"""
+BROWSERS = ("chromium", "google-chrome")
+"""Those that tests can use."""
 # Administrators' programs are not in everyone's PATH.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -66,8 +68,15 @@ def needs(engine_answers: bool) -> list[Need]:
 
 def _has_browser() -> bool:
     """Whether there is one that tests can use, or none to be had by apt: Ubuntu's package only fetches a snap."""
-    known = ("chromium", "google-chrome")
-    return any(map(has, known)) or platform.freedesktop_os_release().get("ID") == "ubuntu"
+    return any(map(has, BROWSERS)) or _release().get("ID") == "ubuntu"
+
+
+def _release() -> dict[str, str]:
+    """What this machine's system says of itself (os-release(5)); nothing where it does not."""
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
 
 
 def install(found: list[Need], rights: Rights, log: Path) -> None:
@@ -111,7 +120,7 @@ def candidates(policy: str) -> set[str]:
 
 def _add_backports(rights: Rights, log: Path) -> bool:
     """Where this Debian has no upx, add its backports, for that one package; whether it did."""
-    codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    codename = _release().get("VERSION_CODENAME", "")
     if codename != "bookworm" or not _unknown([_BACKPORTED]):
         return False
     source = backports_source(

@@ -51,6 +51,18 @@ def test_backports_without_a_mirror_are_an_error_with_a_fix():
         debian.backports_source("sid|http://m/debian/|", "bookworm")
 
 
+@pytest.mark.parametrize(("system", "wanted"), [("ID=debian", True), ("ID=ubuntu", False), ("", True)])
+def test_a_browser_is_installed_where_apt_has_one(monkeypatch, system, wanted):
+    def release():
+        if not system:
+            raise OSError("there is no /etc/os-release")
+        return dict([system.split("=")])
+
+    monkeypatch.setattr(debian.platform, "freedesktop_os_release", release)
+    monkeypatch.setattr(debian, "has", lambda program: program not in debian.BROWSERS)
+    assert ("chromium" in {need.package for need in debian.needs(engine_answers=True)}) == wanted
+
+
 def test_a_package_without_a_candidate_cannot_be_installed():
     policy = (
         "upx-ucl:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"
