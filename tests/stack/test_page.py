@@ -455,7 +455,7 @@ def test_without_scripts_the_page_says_what_it_needs_and_where_to_go(browser, si
 # ---------------------------------------------------------------- for everyone
 
 
-@pytest.mark.parametrize("state", ["healthy", "gone", "power", "old", "hostile"])
+@pytest.mark.parametrize("state", ["healthy", "gone", "power", "left", "single", "old", "hostile"])
 @BOTH
 def test_axe_finds_nothing_that_keeps_anybody_out(look, state, scheme) -> None:
     seen = look(state, color_scheme=scheme, reduced_motion="reduce")

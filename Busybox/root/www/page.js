@@ -7,7 +7,7 @@ const REFRESH = 15; // seconds, as often as Prometheus scrapes
 const PATIENCE = 10; // seconds, for an answer
 const HOURS = 6; // of the plots
 const STEP = 240; // seconds between a plot's points
-// Seconds after which a measurement is old: Prometheus scrapes every 15, and may miss one and a half.
+// Seconds after which a measurement is old: Prometheus scrapes every 15, and may miss two.
 const OLD = 45;
 // Seconds after which the files of the measuring daemon, written every 15, are old.
 const OLD_FILE = 120;
