@@ -80,6 +80,7 @@ REVISIONS = (
     {"revision": "2", "state": "failed", "by": "anna@laptop", "source": "b81e77030c12", "at": "-9000"},
     {"revision": "1", "state": "good", "by": "anna@laptop", "source": "0a5d3c6611fe", "at": "-777600"},
 )
+LINKED = "prometheus alertmanager grafana"
 WATCHDOG = {"alert": "Watchdog", "expr": "vector(1)", "labels": {"severity": "none"}}
 
 
@@ -184,15 +185,18 @@ class Site:
 
 
 @contextmanager
-def served(shelf: Shelf, folder: Path, *, cluster: str = "attic", node: str = "") -> Iterator[Site]:
+def served(
+    shelf: Shelf, folder: Path, *, cluster: str = "attic", node: str = "", services: str = LINKED
+) -> Iterator[Site]:
     """The page of a shelf while the body runs.
 
     Args:
         node: the node that serves the page; this machine's name if none is said.
+        services: what it links to.
     """
     with ExitStack() as stack:
         site = Site("", stack.enter_context(_prometheus(shelf, folder)))
-        httpd = stack.enter_context(_httpd(folder / "www", cluster, node))
+        httpd = stack.enter_context(_httpd(folder / "www", cluster, node, services))
 
         def fetch(path: str) -> Answer:
             if not path.startswith("/prometheus/"):
@@ -237,7 +241,7 @@ def _prometheus(shelf: Shelf, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _httpd(folder: Path, cluster: str, node: str) -> Iterator[str]:
+def _httpd(folder: Path, cluster: str, node: str, services: str) -> Iterator[str]:
     """The real busybox and the real files; but a machine's busybox is not at /bin/busybox, nor is its name a Pi's."""
     (image,) = plan.read(("busybox",))
     assert image.about.debian
@@ -249,7 +253,6 @@ def _httpd(folder: Path, cluster: str, node: str) -> Iterator[str]:
         script.write_text(text.replace("/bin/busybox", str(busybox)), encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
     words = (busybox, "httpd", "-f", "-p", address, "-h", folder)
-    services = "prometheus alertmanager grafana"
     with _running(words, folder.with_suffix(".log"), cwd=folder, CLUSTER=cluster, SERVICES=services):
         until(lambda: _answers(f"http://{address}/icon.svg"))
         yield f"http://{address}"

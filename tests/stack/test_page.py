@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser import DESK, NOON, PHONE, Visit, chromium, visit
 from tests.commands import ROOT, no_proxy
-from tests.stack.shelf import HOUR, PI1, SERVICES, WATCHDOG, Pi, Shelf, Site, served
+from tests.stack.shelf import HOUR, LINKED, PI1, SERVICES, WATCHDOG, Pi, Shelf, Site, served
 
 # One worker has them all: each state is served once.
 pytestmark = pytest.mark.xdist_group("page")
@@ -103,7 +103,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], S
             if state not in sites:
                 cluster = HOSTILE if state == "hostile" else LONG if state == "long" else "attic"
                 folder = tmp_path_factory.mktemp("shelf")
-                sites[state] = stack.enter_context(served(STATES[state], folder, cluster=cluster, node="pi2"))
+                there = served(STATES[state], folder, cluster=cluster, node="pi2", services=f"{LINKED} hello")
+                sites[state] = stack.enter_context(there)
             return sites[state]
 
         yield of
@@ -216,7 +217,12 @@ def test_services_are_told_with_their_replicas_and_what_was_deployed_when(look) 
 
 def test_the_links_are_those_of_the_gateways_services(look) -> None:
     links = look("healthy").page.locator("nav a")
-    assert [link.get_attribute("href") for link in links.all()] == ["/prometheus/", "/alertmanager/", "/grafana/"]
+    assert [(link.inner_text(), link.get_attribute("href")) for link in links.all()] == [
+        ("Prometheus", "/prometheus/"),
+        ("Alertmanager", "/alertmanager/"),
+        ("Grafana", "/grafana/"),
+        ("Hello", "/hello/"),
+    ]
 
 
 def test_twenty_pis_stand_in_their_natural_order(look) -> None:
@@ -439,7 +445,7 @@ def test_a_first_visit_without_prometheus_claims_nothing(browser, site, trouble,
             seen.wait("html.bad")
             assert seen.text("h1") == "No data"
             assert why in seen.text("#also")
-            assert seen.page.locator("nav a").count() == 3
+            assert seen.page.locator("nav a").count() == 4
     finally:
         setattr(there, trouble, False)
 
@@ -609,7 +615,7 @@ def test_programs_learn_who_answers_from_json_and_from_the_page(site, state, clu
         assert json.load(answer) == {
             "cluster": cluster,
             "node": "pi2",
-            "services": ["prometheus", "alertmanager", "grafana"],
+            "services": ["prometheus", "alertmanager", "grafana", "hello"],
         }
     with no_proxy.open(site(state).url) as answer:
         assert '<meta name="served-by" content="pi2">' in answer.read().decode()

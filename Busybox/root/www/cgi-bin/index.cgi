@@ -15,15 +15,9 @@ escape() { # text that HTML takes literally
 	printf '%s' "$1" | /bin/busybox sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g'
 }
 
-link() { # a service of the gateway's, if it is one that people open
-	case $1 in
-	prometheus) name=Prometheus ;;
-	alertmanager) name=Alertmanager ;;
-	grafana) name=Grafana ;;
-	portainer) name=Portainer ;;
-	*) return ;;
-	esac
-	echo "<li><a href=\"/$1/\">$name</a></li>"
+link() { # a service of the gateway's: its path, and its name as people write it
+	first=$(printf '%.1s' "$1" | /bin/busybox tr a-z A-Z)
+	echo "<li><a href=\"/$(escape "$1")/\">$(escape "$first${1#?}")</a></li>"
 }
 
 case $PATH_INFO in
