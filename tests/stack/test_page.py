@@ -527,7 +527,7 @@ def test_the_spoken_summary_does_not_chatter(browser, site) -> None:
             with seen.page.expect_response(lambda answer: "/api/v1/query?" in answer.url):
                 seen.page.clock.fast_forward(15_000)
         seen.page.wait_for_load_state("networkidle")
-        assert seen.page.evaluate("heard") == 0
+        assert seen.page.evaluate("heard") == 0, (seen.text(".verdict"), seen.complaints)
 
 
 def test_who_wants_no_motion_gets_none(look) -> None:
