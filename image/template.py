@@ -65,7 +65,8 @@ def variables(
         "prometheus_label": PROMETHEUS_LABEL,
         "gateway_url": gateway_url(cluster, chosen.gateway_port),
         # An image has no certificates of CAs: whoever sends mail is handed those that the mail server's may be from.
-        "mail_ca": chosen.mail.ca or certifi.contents(),
+        # They are large, and in every revision: not where nobody gets a mail.
+        "mail_ca": chosen.mail.ca or (certifi.contents() if chosen.mail.to else ""),
         "web_role": role,
         "web_replicas": replicas,
     }

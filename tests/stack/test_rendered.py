@@ -116,6 +116,10 @@ def test_the_mail_server_is_trusted_by_its_own_ca_or_by_the_worlds(tmp_path: Pat
     assert world.stat().st_size < 500_000
 
 
+def test_where_nobody_gets_a_mail_the_worlds_cas_are_in_no_revision(tmp_path: Path) -> None:
+    assert (handed_out(OFF, "alertmanager", tmp_path) / "etc/alertmanager/mail-ca.pem").read_text() == "\n"
+
+
 ALERTS = """
 {{"receiver": "owner", "status": "{status}", "externalURL": "https://198.18.0.11/alertmanager",
  "groupLabels": {{"alertname": "NodeGone", "node": "pi3"}},
