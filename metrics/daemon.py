@@ -396,7 +396,8 @@ def services(listed: Iterable[Json], tasks: Sequence[Json], nodes: Iterable[Json
     A node that is not ready runs nothing, whatever was last heard of its tasks.
     """
     ready = {node["ID"] for node in nodes if _ready(node)}
-    names = {one["ID"]: one["Spec"]["Name"] for one in listed if _is_service(one)}
+    listed = [one for one in listed if _is_service(one)]
+    names = {one["ID"]: one["Spec"]["Name"] for one in listed}
     wanted = dict.fromkeys(names, 0.0)
     wanted |= {one["ID"]: _replicas(one) for one in listed if "Replicated" in one["Spec"]["Mode"]}
     running, failed, places = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), set[tuple[str, str]]()
@@ -420,6 +421,21 @@ def services(listed: Iterable[Json], tasks: Sequence[Json], nodes: Iterable[Json
     ):
         samples = [({"service": names[service]}, number) for service, number in series.items()]
         yield Family(f"swarm_service_{what}", text, sorted(samples, key=lambda sample: sample[0]["service"]))
+    yield updates(listed)
+
+
+def updates(listed: Iterable[Json]) -> Family:
+    """Since when services are being updated or rolled back, of GET /services; those that are not have no series."""
+    statuses = [(one["Spec"]["Name"], one.get("UpdateStatus") or {}) for one in listed]
+    return Family(
+        "swarm_service_update_started_timestamp_seconds",
+        "When the update of a service began that is under way.",
+        [
+            ({"service": name}, timestamp(status["StartedAt"]))
+            for name, status in sorted(statuses, key=lambda each: each[0])
+            if status.get("State") in ("updating", "rollback_started")
+        ],
+    )
 
 
 def _is_service(one: Json) -> bool:

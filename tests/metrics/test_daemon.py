@@ -286,6 +286,21 @@ def test_only_what_failed_within_ten_minutes_counts_and_what_was_shut_down_does_
     assert counts([service("web", Replicated={"Replicas": 1})], tasks) == {"shelf_web": [1, 0, 2]}
 
 
+def test_an_update_is_told_while_it_goes_on_and_not_afterwards() -> None:
+    def updated(name: str, state: str) -> dict[str, Any]:
+        status = {"State": state, "StartedAt": "2026-11-29T14:59:00.123456789Z", "Message": "…"}
+        return {**service(name, Global={}), "UpdateStatus": status}
+
+    under_way = [updated("web", "updating"), updated("gateway", "rollback_started")]
+    over = [updated("a", "completed"), updated("b", "paused"), updated("c", "rollback_completed"), service("new")]
+    assert written(daemon.updates([*over, *under_way])) == {
+        'swarm_service_update_started_timestamp_seconds{service="shelf_gateway"}': NOW - 60,
+        'swarm_service_update_started_timestamp_seconds{service="shelf_web"}': NOW - 60,
+    }
+    told = written(*daemon.services([service("web", Global={}), *under_way], [], NODES, NOW))
+    assert 'swarm_service_update_started_timestamp_seconds{service="shelf_gateway"}' in told
+
+
 def test_a_job_which_ends_is_short_of_nothing() -> None:
     assert counts([service("job", ReplicatedJob={"MaxConcurrent": 1})], []) == {}
 
@@ -463,6 +478,7 @@ def test_any_answer_of_an_engine_is_read_or_refused_and_never_ends_the_daemon(on
         lambda: rendered(daemon.members(one)),
         lambda: rendered(daemon.services(one, two, three, NOW)),
         lambda: rendered([daemon.revisions(one)]),
+        lambda: rendered([daemon.updates(one)]),
         lambda: daemon.leader(one),
         lambda: daemon.address(one),
     ):
