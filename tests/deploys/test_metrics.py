@@ -278,6 +278,9 @@ def test_the_registry_is_told_by_its_own_node_and_reached_by_all(stack: Lab) -> 
     assert any(name.startswith("registry_") for name in told(stack, "pi1"))
     assert not any("registry_metrics" in name for name in told(stack, "pi2"))
     assert closed(stack, "pi1", REGISTRY)
+    # whoever only knocks is written down, on a card, each 15 seconds
+    said = stack.on("pi1", "sh", "-c", "docker logs --since 1m pishelf-registry 2>&1").ok()
+    assert not any(f"TLS handshake error from {stack.address(pi)}:" in said for pi in PIS)
     command("docker", "--context", stack.name, "stop", "pishelf-registry").ok()
     try:
         until(lambda: [told(stack, pi)[f"pi_registry_reachable{label}"] for pi in PIS] == [0, 0, 0])
