@@ -158,7 +158,7 @@ def test_a_mail_names_the_pi_since_when_what_to_do_and_where_to_look(tmp_path: P
 
 
 def test_the_end_is_mailed_with_both_times(tmp_path: Path) -> None:
-    assert mail(tmp_path, "subject", "resolved").strip() == "pishelf attic: pi3 is well again (NodeGone)"
+    assert mail(tmp_path, "subject", "resolved").strip() == "pishelf attic: over: pi3 is gone"
     text = mail(tmp_path, "text", "resolved")
     assert "Over: pi3 is gone" in text
     assert "14:02 UTC\nto Sunday 1 March 2026, 14:22 UTC" in text
