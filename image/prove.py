@@ -293,8 +293,11 @@ def judge_targets(targets: Sequence[dict[str, Any]], measured: set[str], names: 
         reason = f"{down[0]['scrapeUrl']} is {down[0]['health']}: {down[0]['lastError'] or 'not scraped yet'}"
         return Measure(what, False, f"{up} of {len(names)} nodes up; {reason}", f"open {address}/targets")
     if up != len(names) or measured != names:
-        lost = ", ".join(sorted(names - measured)) or "none"
-        return Measure(what, False, f"{up} of {len(names)} nodes up; not seen: {lost}", f"open {address}/targets")
+        away = measured - names - {""}
+        lost = [f"not seen: {', '.join(sorted(names - measured))}"] if names - measured else []
+        left = [f"seen a moment ago, and not ready: {', '.join(sorted(away))}"] if away else []
+        seen = "; ".join((f"{up} of {len(names)} nodes up", *lost, *left))
+        return Measure(what, False, seen, f"open {address}/targets")
     return Measure(what, True, f"{up} of {len(names)} nodes up, each with its name: {', '.join(sorted(measured))}")
 
 

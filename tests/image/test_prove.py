@@ -125,6 +125,7 @@ def test_one_target_up_a_node_each_with_its_name_is_well():
             "1 of 2 nodes up; http://10.0.1.3:9100/metrics is down: connection refused",
         ),
         ([target("10.0.1.2:9100"), target("10.0.1.3:9100"), SELF], {"pi1", ""}, "not seen: pi2"),
+        ([target("10.0.1.2:9100"), target("10.0.1.3:9100"), SELF], {"pi1", "pi2", "pi3"}, "and not ready: pi3"),
         (
             [target("a:1", health="unknown"), target("b:1"), SELF],
             NAMES,

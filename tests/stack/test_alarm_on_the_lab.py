@@ -171,6 +171,7 @@ def test_the_page_tells_all_of_it_and_commands_end_with_an_error(watched: Lab) -
         expect(seen.page.locator("#pis tbody tr.gone th b")).to_have_text("pi3")
         assert seen.complaints == []
     watched.image("prove").refused("not ready: pi3")
+    watched.image("status").refused("pi3", "down")
     doctor = watched.pyinfra("lab/inventory.py", "deploys/doctor.py")
     assert (doctor.code, "pi3" in doctor.said) == (2, True), doctor.said
 
