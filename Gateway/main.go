@@ -1,6 +1,6 @@
-// Command gateway is Caddy with what this cluster uses of it, and three things of its own: who may enter
-// (members.go), measurements that carry the node's name (metrics.go), and certificates that are renewed in
-// place (below). Nothing is written, and nobody is asked for certificates.
+// Command gateway is Caddy with what this cluster uses of it, and four things of its own: who may enter
+// (members.go), where a service answers (tasks.go), measurements that carry the node's name (metrics.go), and
+// certificates that are renewed in place (below). Nothing is written, and nobody is asked for certificates.
 package main
 
 import (

@@ -36,8 +36,9 @@ func init() {
 // Members lets in who shows a client certificate, which TLS has verified by then, and who knows a password.
 //
 // Caddy's own basic_auth compares the password of a user that there is not with a hash of cost 14: seconds on a
-// Pi, which tell who is a user and which anybody can have it work for. Here both cost the same, one is compared
-// at a time, and a wrong one is followed by a pause. What was right is remembered, by a keyed hash.
+// Pi, which tell who is a user and which anybody can have it work for. Here an unknown one costs as much as the
+// costliest hash (`user set` makes them all alike), one is compared at a time, and a wrong one is followed by a
+// pause. What was right is remembered, by a keyed hash.
 type Members struct {
 	Realm string            `json:"realm"`
 	Users map[string]string `json:"users"`

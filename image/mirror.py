@@ -171,8 +171,9 @@ def references(cluster: Cluster, services: Iterable[str] = (), file: Path = mirr
     for service in services:
         needed = _OF_SERVICES.get(service, ())
         if lacking := set(needed) - {mirror.name for mirror in enabled}:
+            verb = "was" if len(lacking) == 1 else "were"
             raise UserError(
-                f"service {service} is on in settings.toml, and {' and '.join(sorted(lacking))} was never mirrored",
+                f"service {service} is on in settings.toml, and {' and '.join(sorted(lacking))} {verb} never mirrored",
                 f"{cluster.command} mirror {' '.join(needed)}; or {service} = false",
             )
     if not enabled:

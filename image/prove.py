@@ -140,7 +140,7 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
         patience: seconds that a measure may take to come true.
     """
     snapshot = _snapshot(cluster)
-    door = Door(addresses(snapshot, "gateway"), cluster.endpoint.tls)
+    door = Door(addresses(snapshot, "gateway"), _certificates(cluster))
     ready = [node for node in cluster.nodes if node.ready]
     if len(ready) < len(cluster.nodes):
         patience = min(patience, _IMPATIENCE)  # the verdict is clear, and a person waits for it
@@ -162,6 +162,12 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
     )
 
 
+def _certificates(cluster: Cluster) -> Path | None:
+    """The context's; of one without TLS, as a manager's own socket, those in the cluster's folder, if there are any."""
+    ours = cluster.credentials
+    return cluster.endpoint.tls or (ours if (ours / "cert.pem").is_file() else None)
+
+
 def _snapshot(cluster: Cluster) -> watch.Snapshot:
     try:
         with closing(cluster.endpoint.client()) as client:
@@ -174,11 +180,17 @@ def _snapshot(cluster: Cluster) -> watch.Snapshot:
 
 
 def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
-    """Where a service is published: at its tasks' nodes in host mode, else at every node; at those that are ready."""
+    """Where a service is published: in host mode at its nodes, else at every node; at those that are ready.
+
+    A global service's nodes are all that may run it, also one where it is still starting: that one is waited for.
+    """
     service = snapshot.service(name)
     if service is None:
         return ()
-    hosts = {task.node for task in snapshot.running(service)}
+    if service.replicas is None:
+        hosts = {node.id for node in watch.eligible(snapshot.nodes, service)}
+    else:
+        hosts = {task.node for task in snapshot.running(service)}
     return tuple(
         f"https://{node.address}" + ("" if port == _HTTPS else f":{port}")
         for port, mode in service.ports
@@ -230,7 +242,7 @@ def door_closed(door: Door, nodes: Sequence[Node], patience: float) -> Measure:
                 return Measure(what, False, told, f"curl -ik {address}")
         if len(door.addresses) < len(nodes):
             told = f"on {len(door.addresses)} of {len(nodes)} nodes"
-            return Measure(what, False, told, f"docker service ps {STACK}_gateway")
+            return Measure(what, False, told, "python -m image status")
         return Measure(what, True, f"on {len(nodes)} of {len(nodes)} nodes, and asks who comes")
 
     return _until(look, patience) if door.addresses else _nobody(what)
@@ -281,8 +293,11 @@ def judge_targets(targets: Sequence[dict[str, Any]], measured: set[str], names: 
         reason = f"{down[0]['scrapeUrl']} is {down[0]['health']}: {down[0]['lastError'] or 'not scraped yet'}"
         return Measure(what, False, f"{up} of {len(names)} nodes up; {reason}", f"open {address}/targets")
     if up != len(names) or measured != names:
-        lost = ", ".join(sorted(names - measured)) or "none"
-        return Measure(what, False, f"{up} of {len(names)} nodes up; not seen: {lost}", f"open {address}/targets")
+        away = measured - names - {""}
+        lost = [f"not seen: {', '.join(sorted(names - measured))}"] if names - measured else []
+        left = [f"seen a moment ago, and not ready: {', '.join(sorted(away))}"] if away else []
+        seen = "; ".join((f"{up} of {len(names)} nodes up", *lost, *left))
+        return Measure(what, False, seen, f"open {address}/targets")
     return Measure(what, True, f"{up} of {len(names)} nodes up, each with its name: {', '.join(sorted(measured))}")
 
 

@@ -215,7 +215,8 @@ def remove(cluster: Cluster, name: str) -> tuple[Version, ...]:
         if using := users(_services(client), {one.name for one in there}):
             raise UserError(
                 f"{', '.join(using)} {'has' if len(using) == 1 else 'have'} the secret {name}",
-                f"take it out of stack/stack.yml.j2, or set another value: {cluster.command} secret set {name}",
+                "switch the service off in settings.toml, or take the secret out of stack/stack.yml.j2, and deploy; or "
+                f"another value: {cluster.command} secret set {name}",
             )
         drop(client, there)
     return there

@@ -23,6 +23,8 @@ _DURATION = re.compile(r"(?=\d)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)
 # Source: ParseBase2Bytes of alecthomas/units, which Prometheus reads its options with; K is 1024.
 _SIZE = re.compile(r"\d+(\.\d+)?(B|[KMGTPE]i?B)", re.ASCII)
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}", re.ASCII)
+# One more is twice the time: a Pi Zero takes seconds for this one, at each login and, for the highest, at each start.
+_HIGHEST_COST = 12
 USER = re.compile(r"[\w.@-]+", re.ASCII)
 _ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
 _HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", re.ASCII)
@@ -178,9 +180,15 @@ def _refuse_what_is_no_hash(users: Mapping[str, str], file: Path) -> None:
     for name, hashed in users.items():
         if not USER.fullmatch(name):
             raise UserError(f"{file}: users: {name!r} is no name: letters, digits and . _ @ -")
-        if not _BCRYPT.fullmatch(hashed):
+        if not (found := _BCRYPT.fullmatch(hashed)):
             raise UserError(
                 f"{file}: users.{name} is no bcrypt hash: $2b$, two digits, $ and 53 letters",
+                f"python -m image user set {name}",
+            )
+        if int(found[1]) > _HIGHEST_COST:
+            raise UserError(
+                f"{file}: users.{name} is a hash of cost {int(found[1])}, too much work for a Pi: "
+                f"{_HIGHEST_COST} at most",
                 f"python -m image user set {name}",
             )
 

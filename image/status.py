@@ -73,6 +73,12 @@ class Status:
     nodes: tuple[NodeState, ...]
 
     @property
+    def ok(self) -> bool:
+        """Whether the stack is there, each service runs as it should, and each node is ready."""
+        well = all(one.phase == "converged" for one in self.services)
+        return bool(self.services) and well and all(node.state == "ready" for node in self.nodes)
+
+    @property
     def tables(self) -> tuple[Rows, ...]:
         """Services, tasks and nodes as rows of text, the first of each is its head."""
         services: Rows = [("SERVICE", "RUNNING", "VERSION", "PORTS", "STATE")]

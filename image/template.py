@@ -51,7 +51,6 @@ def variables(
         held: the swarm's secrets, as `secrets.newest` has them.
     """
     prometheus_node(cluster)  # refuses a swarm that has none, before anything is deployed
-    role, replicas = _web(cluster.nodes, chosen.web_replicas)
     values = {
         "cluster": cluster.name,
         "images": dict(images),
@@ -65,9 +64,9 @@ def variables(
         "prometheus_label": PROMETHEUS_LABEL,
         "gateway_url": gateway_url(cluster, chosen.gateway_port),
         # An image has no certificates of CAs: whoever sends mail is handed those that the mail server's may be from.
-        "mail_ca": chosen.mail.ca or certifi.contents(),
-        "web_role": role,
-        "web_replicas": replicas,
+        # They are large, and in every revision: not where nobody gets a mail.
+        "mail_ca": chosen.mail.ca or (certifi.contents() if chosen.mail.to else ""),
+        "web_role": "worker" if any(node.role == "worker" for node in cluster.nodes if node.ready) else "manager",
     }
     return {**values, "configs": configs(values)}
 
@@ -98,13 +97,6 @@ def prometheus_node(cluster: Cluster) -> Node:
             f"{cluster.docker} node inspect --pretty {labelled[0].name}",
         )
     return labelled[0]
-
-
-def _web(nodes: tuple[Node, ...], wanted: int) -> tuple[str, int]:
-    """Role of the nodes that serve the page, and on how many of them: workers, or managers where there are none."""
-    workers = [node for node in nodes if node.ready and node.role == "worker"]
-    managers = [node for node in nodes if node.ready and node.role == "manager"]
-    return ("worker", min(wanted, len(workers))) if workers else ("manager", min(wanted, len(managers)))
 
 
 def configs(values: Mapping[str, Any], folder: Path = FOLDER / "configs") -> tuple[Config, ...]:

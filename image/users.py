@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tomlkit.items import Table
 from image import settings
 from image.cluster import Cluster
 from image.errors import UserError
+from image.rollout import Rollout
 from pki.folder import write_private
 
 _KEY = "users"
@@ -22,6 +24,9 @@ _LONGEST = 72
 # 60 ms of a fast processor. A Pi's takes many times that, at a login; then the gateway remembers that it was right.
 _ROUNDS = 10
 _GENERATED = 18
+# A line of the gateway's configuration, as its template writes it.
+_LINE = re.compile(r"^\s*user (\S+) (\S+)$", re.MULTILINE)
+_CONFIG = "configs/gateway.Caddyfile.j2"
 
 
 def generated() -> str:
@@ -91,6 +96,19 @@ def hint(cluster: Cluster) -> str:
     if known(cluster):
         return ""
     return f"No password opens the gateway yet, only a client certificate: {cluster.command} user set NAME, then deploy"
+
+
+def taken_back(cluster: Cluster, rollout: Rollout) -> str:
+    """What to say where a stack of another time lets others in than the settings of today; else empty."""
+    if _CONFIG not in rollout.files:
+        return ""
+    then, now = dict(_LINE.findall(rollout.files[_CONFIG].decode())), settings.of(cluster).users
+    if not (others := sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))):
+        return ""
+    return (
+        f"Warning: the gateway's users and passwords are those of that revision, too: other ones for "
+        f"{', '.join(others)} until {cluster.command} deploy"
+    )
 
 
 def _file(cluster: Cluster) -> Path:

@@ -23,7 +23,9 @@ class NoLabError(InventoryError, CliError):  # type: ignore[misc] # pyinfra_cli 
 
 
 def groups(name: str, managers: str = "") -> tuple[list[Host], list[Host]]:
-    """Read the running lab: its first nodes are managers (pi1 alone unless `managers` says how many).
+    """Read the lab: its first nodes are managers (pi1 alone unless `managers` says how many).
+
+    A node that is stopped is one of them, as a Pi without power is.
 
     Raises:
         NoLabError: there is no such lab, or its leader does not run, or `managers` is not a number.
@@ -35,11 +37,10 @@ def groups(name: str, managers: str = "") -> tuple[list[Host], list[Host]]:
         found = lifecycle.status(lab)
     except UserError as error:
         raise NoLabError(error.message) from None
-    nodes = [node for node in found if node.state == "running"]
-    if not nodes or nodes[0].name != "pi1":
+    if not found or (found[0].name, found[0].state) != ("pi1", "running"):
         raise NoLabError(f"lab {lab.name!r} does not run\n  Try: LAB={lab.name} .venv/bin/python -m lab up")
     common = _common(lab, monitor="pi2" if len(found) > 1 else "pi1")
-    hosts = [(node.name, common | {"address": node.address, "ssh_hostname": node.address}) for node in nodes]
+    hosts = [(node.name, common | {"address": node.address, "ssh_hostname": node.address}) for node in found]
     split = int(managers or 1)
     return hosts[:split], hosts[split:]
 

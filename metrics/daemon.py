@@ -14,6 +14,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -158,6 +159,11 @@ def expiry(enddate: str) -> float:
     return calendar.timegm(time.strptime(enddate.strip(), "notAfter=%b %d %H:%M:%S %Y GMT"))
 
 
+_ANYBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_ANYBODY.check_hostname = False
+_ANYBODY.verify_mode = ssl.CERT_NONE
+
+
 class Host:
     """What is true of the host without its engine."""
 
@@ -182,7 +188,7 @@ class Host:
         yield gauge(
             "pi_registry_reachable",
             "Whether the cluster's registry takes connections from this host.",
-            _connects(self._registry),
+            greets(self._registry),
             registry=self._registry,
         )
 
@@ -210,7 +216,7 @@ def _files(folder: Path, *names: str) -> dict[str, str]:
 def _read(path: str | Path) -> str:
     """A small file's text; empty where there is none."""
     try:
-        return Path(path).read_text(errors="replace")
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
@@ -224,10 +230,19 @@ def _output(*argv: str) -> str:
     return done.stdout
 
 
-def _connects(address: str) -> bool:
+def greets(address: str) -> bool:
+    """Whether a server at `host:port` speaks TLS; whose its certificate is does not matter here.
+
+    To connect is not enough: of who goes before TLS is agreed on, the registry writes a line to its card, each time.
+    """
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+        with (
+            socket.create_connection((host, int(port)), timeout=_PATIENCE) as connection,
+            _ANYBODY.wrap_socket(connection) as tls,
+            suppress(OSError),  # of a server that does not say goodbye
+        ):
+            tls.unwrap()
     except OSError:
         return False
     return True
@@ -282,9 +297,9 @@ def engine() -> str:
     with suppress(OSError):
         if _engine_runs():
             ask("/_ping")
-            up = True
             metrics = copied(ask("/metrics", ENGINE_METRICS).decode(), "engine_", "swarm_")
-    return rendered([gauge("pi_engine_up", "Whether the engine answers.", up)]) + metrics
+            up = True
+    return rendered([gauge("pi_engine_up", "Whether the engine answers, and its metrics do.", up)]) + metrics
 
 
 def _engine_runs() -> bool:
@@ -381,7 +396,8 @@ def services(listed: Iterable[Json], tasks: Sequence[Json], nodes: Iterable[Json
     A node that is not ready runs nothing, whatever was last heard of its tasks.
     """
     ready = {node["ID"] for node in nodes if _ready(node)}
-    names = {one["ID"]: one["Spec"]["Name"] for one in listed if _is_service(one)}
+    listed = [one for one in listed if _is_service(one)]
+    names = {one["ID"]: one["Spec"]["Name"] for one in listed}
     wanted = dict.fromkeys(names, 0.0)
     wanted |= {one["ID"]: _replicas(one) for one in listed if "Replicated" in one["Spec"]["Mode"]}
     running, failed, places = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), set[tuple[str, str]]()
@@ -405,6 +421,21 @@ def services(listed: Iterable[Json], tasks: Sequence[Json], nodes: Iterable[Json
     ):
         samples = [({"service": names[service]}, number) for service, number in series.items()]
         yield Family(f"swarm_service_{what}", text, sorted(samples, key=lambda sample: sample[0]["service"]))
+    yield updates(listed)
+
+
+def updates(listed: Iterable[Json]) -> Family:
+    """Since when services are being updated or rolled back, of GET /services; those that are not have no series."""
+    statuses = [(one["Spec"]["Name"], one.get("UpdateStatus") or {}) for one in listed]
+    return Family(
+        "swarm_service_update_started_timestamp_seconds",
+        "When the update of a service began that is under way.",
+        [
+            ({"service": name}, timestamp(status["StartedAt"]))
+            for name, status in sorted(statuses, key=lambda each: each[0])
+            if status.get("State") in ("updating", "rollback_started")
+        ],
+    )
 
 
 def _is_service(one: Json) -> bool:
@@ -490,7 +521,8 @@ def publish(path: Path, text: str) -> None:
         path.unlink(missing_ok=True)
         return
     new = path.with_suffix(".new")
-    new.write_text(text)
+    # The locale may be of another encoding, and JSON may name characters that have none.
+    new.write_bytes(text.encode(errors="replace"))
     new.replace(path)
 
 

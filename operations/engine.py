@@ -28,7 +28,10 @@ _CANDIDATE = f"{DAEMON_JSON}.candidate"
 # systemd refuses a fourth start within a minute; to lift that is a repair, and nothing for every day.
 _RESTART = f"""\
 since=$(date +%s)
-says() {{ journalctl --unit docker.service --since "@$since" --lines 20 --output cat --no-pager; }}
+says() {{
+  journalctl --sync  # what was said a moment ago may not be written yet
+  journalctl --unit docker.service --since "@$since" --lines 20 --output cat --no-pager
+}}
 start() {{
   timeout {_PATIENCE} systemctl restart docker.service && return
   says | grep -q 'Start request repeated too quickly' || return

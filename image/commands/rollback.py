@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, settings
+from image import cluster, deploy, options, settings, users
 from image.spinner import Spinners
 
 
@@ -28,3 +28,5 @@ def command(chosen: options.Chosen, revision: int | None, timeout: float) -> Non
     click.echo(outcome)
     if outcome.new:
         deploy.prune(swarm, settings.of(swarm).keep_revisions)
+    if told := users.taken_back(swarm, deploy.revisions(swarm)[-1].rollout):
+        click.echo(told, err=True)

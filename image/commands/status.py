@@ -12,17 +12,20 @@ from image import cluster, deploy, options, status
 
 @click.command()
 @options.as_json("services, tasks and nodes")
-@click.pass_obj
-def command(chosen: options.Chosen, as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
     r"""Show the stack's services, where their tasks run and which version of an image, and the nodes.
+
+    Exit code 1 where a service does not run as it should, or a node is not ready.
 
     \b
     python -m image --context shelf status
     watch -c python -m image --context shelf status
     python -m image --context shelf status --json | jq -r '.tasks[] | select(.state != "running")'
     """
-    found = deploy.status_of(cluster.read(chosen.context, chosen.credentials))
+    found = deploy.status_of(cluster.read(ctx.obj.context, ctx.obj.credentials))
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
     else:
         status.show(found)
+    ctx.exit(0 if found.ok else 1)

@@ -143,9 +143,10 @@ def foreign_rules(lab: Lab, node: str) -> str:
 
 
 def ours(lab: Lab, node: str) -> list[str]:
-    """What of ours is on a node: the table, and files by our name."""
+    """What of the firewall is on a node: the table, and files by our name but those of the daemon that measures."""
     tables = lab.on(node, "nft", "list", "tables").ok()
-    files = lab.on(node, "find", "/etc", "/run", "-name", "*pishelf*", "-o", "-name", "nftables.service.d").ok()
+    named = ("-name", "*pishelf*", "!", "-name", "*pishelf-metrics*", "-o", "-name", "nftables.service.d")
+    files = lab.on(node, "find", "/etc", "/run", *named).ok()
     return [found for found in (tables + files).splitlines() if "pishelf" in found or "nftables" in found]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from image.cluster import Node
+from image.cluster import Cluster, Endpoint, Node
 from image.plan import Description, Image, Starts
 from image.platform import Platform
 from image.prove import (
@@ -19,6 +19,7 @@ from image.prove import (
     Measure,
     Program,
     Proof,
+    _certificates,
     addresses,
     door_closed,
     judge_targets,
@@ -70,6 +71,26 @@ def test_a_port_of_the_nodes_own_answers_where_a_task_runs():
     assert addresses(Snapshot((GATEWAY,), (ON_PI2,), NODES), "gateway") == ("https://198.18.0.12",)
 
 
+def test_a_node_on_which_a_global_service_still_starts_is_one_to_wait_for():
+    everywhere = replace(GATEWAY, replicas=None)
+    nodes = (PI1, PI2, replace(PI3, ready=False))
+    assert addresses(Snapshot((everywhere,), (ON_PI2,), nodes), "gateway") == (
+        "https://198.18.0.11",
+        "https://198.18.0.12",
+    )
+    workers = replace(everywhere, constraints=("node.role == worker",))
+    assert addresses(Snapshot((workers,), (), NODES), "gateway") == ("https://198.18.0.12", "https://198.18.0.13")
+
+
+@pytest.mark.parametrize(("of_context", "in_folder"), [(True, True), (False, True), (False, False)])
+def test_a_context_without_tls_opens_the_gateway_with_the_clusters_own_certificates(tmp_path, of_context, in_folder):
+    tls = tmp_path / "context" if of_context else None
+    if in_folder:
+        (tmp_path / "cert.pem").write_text("x")
+    found = _certificates(Cluster("attic", Endpoint("unix:///var/run/docker.sock", tls), NODES, tmp_path))
+    assert found == (tls or (tmp_path if in_folder else None))
+
+
 def test_a_routed_port_answers_on_every_node():
     routed = replace(GATEWAY, ports=((8000, "ingress"),))
     assert addresses(Snapshot((routed,), (ON_PI2,), NODES), "gateway") == tuple(
@@ -104,6 +125,7 @@ def test_one_target_up_a_node_each_with_its_name_is_well():
             "1 of 2 nodes up; http://10.0.1.3:9100/metrics is down: connection refused",
         ),
         ([target("10.0.1.2:9100"), target("10.0.1.3:9100"), SELF], {"pi1", ""}, "not seen: pi2"),
+        ([target("10.0.1.2:9100"), target("10.0.1.3:9100"), SELF], {"pi1", "pi2", "pi3"}, "and not ready: pi3"),
         (
             [target("a:1", health="unknown"), target("b:1"), SELF],
             NAMES,

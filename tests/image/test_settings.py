@@ -104,6 +104,18 @@ def test_what_is_no_hash_is_not_shown_for_it_may_be_the_password(tmp_path, passw
     assert password not in seen.value.message
 
 
+@pytest.mark.parametrize(("cost", "right"), [("04", True), ("12", True), ("13", False), ("31", False)])
+def test_a_hash_that_would_keep_a_pi_busy_is_refused(tmp_path, cost, right):
+    own = f'[users]\nann = "{HASH.replace("$12$", f"${cost}$")}"'
+    if right:
+        assert "ann" in layered(tmp_path, own).users
+        return
+    with pytest.raises(UserError, match=rf"users\.ann is a hash of cost {cost}, .*12 at most") as seen:
+        layered(tmp_path, own)
+    assert "user set ann" in seen.value.message
+    assert HASH[10:] not in seen.value.message
+
+
 def test_what_differs_in_one_cluster_lies_over_the_clones(tmp_path):
     chosen = layered(tmp_path, f'gateway_port = 8443\n[mail]\n{MAIL}[users]\nann = "{HASH}"')
     base = table.values(settings.read())

@@ -53,6 +53,15 @@ def of(*tasks: dict[str, object]) -> Status:
 HALF = {"Spec": {"Role": "worker", "Availability": "active"}, "Status": {"State": "unknown"}}
 
 
+def test_all_is_well_where_each_service_and_each_node_is():
+    one, two = task("t1", 1, "running", 1), task("t2", 2, "running", 1)
+    ready, down = [node(1), node(2)], [node(1), node(2, state="down")]
+    assert status.of([SERVICE], [one, two], ready, {}, NOW).ok
+    assert not status.of([SERVICE], [one], ready, {}, NOW).ok
+    assert not status.of([SERVICE], [one, two], down, {}, NOW).ok
+    assert not status.of([], [], ready, {}, NOW).ok, "nothing is deployed"
+
+
 def test_a_service_shows_its_count_and_its_images_version():
     (service,) = of(task("t1", 1, "running", 1)).services
     assert (service.name, service.running, service.wanted, service.version) == ("web", 1, 2, "v1-abc")

@@ -8,9 +8,10 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from image import settings, users
+from image import settings, table, template, users
 from image.cluster import Cluster, Endpoint
 from image.errors import UserError
+from image.rollout import Rollout
 
 TYPED = b"correct horse: \xc3\xa9"
 
@@ -95,3 +96,24 @@ def test_without_users_there_is_a_hint_and_with_one_there_is_none(cluster: Clust
     assert "python -m image --context attic user set NAME" in users.hint(cluster)
     users.store(cluster, "ann", TYPED)
     assert users.hint(cluster) == ""
+
+
+def test_a_stack_that_is_taken_back_says_whom_it_lets_in_otherwise_than_today(cluster: Cluster) -> None:
+    def stack() -> Rollout:
+        """As a deploy would roll it out now."""
+        values = {"cluster": "attic", "settings": table.values(settings.of(cluster))}
+        text = template.render(values, template.FOLDER / users._CONFIG)
+        return Rollout("services: {}\n", {users._CONFIG: text.encode()})
+
+    users.store(cluster, "ann", TYPED)
+    users.store(cluster, "bob@example.org", TYPED)
+    users.store(cluster, "eve", TYPED)
+    before = stack()
+    assert users.taken_back(cluster, before) == ""
+    users.store(cluster, "ann", b"another one")
+    users.remove(cluster, "eve")
+    users.store(cluster, "new", TYPED)
+    told = users.taken_back(cluster, before)
+    assert "for ann, eve, new until python -m image --context attic deploy" in told
+    assert users.taken_back(cluster, stack()) == ""
+    assert users.taken_back(cluster, Rollout("services: {}\n", {})) == "", "a revision that has no gateway"

@@ -8,6 +8,7 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ from image.history import Revision
 from image.rollout import Rollout
 from metrics import daemon
 from metrics.daemon import Family, rendered
+from pki.authority import Authority
+from pki.key import private_pem
 
 RECORDED = Path(__file__).parent.parent / "facts" / "recorded"
 NOW = daemon.timestamp("2026-11-29T15:00:00Z")
@@ -283,6 +286,21 @@ def test_only_what_failed_within_ten_minutes_counts_and_what_was_shut_down_does_
     assert counts([service("web", Replicated={"Replicas": 1})], tasks) == {"shelf_web": [1, 0, 2]}
 
 
+def test_an_update_is_told_while_it_goes_on_and_not_afterwards() -> None:
+    def updated(name: str, state: str) -> dict[str, Any]:
+        status = {"State": state, "StartedAt": "2026-11-29T14:59:00.123456789Z", "Message": "…"}
+        return {**service(name, Global={}), "UpdateStatus": status}
+
+    under_way = [updated("web", "updating"), updated("gateway", "rollback_started")]
+    over = [updated("a", "completed"), updated("b", "paused"), updated("c", "rollback_completed"), service("new")]
+    assert written(daemon.updates([*over, *under_way])) == {
+        'swarm_service_update_started_timestamp_seconds{service="shelf_gateway"}': NOW - 60,
+        'swarm_service_update_started_timestamp_seconds{service="shelf_web"}': NOW - 60,
+    }
+    told = written(*daemon.services([service("web", Global={}), *under_way], [], NODES, NOW))
+    assert 'swarm_service_update_started_timestamp_seconds{service="shelf_gateway"}' in told
+
+
 def test_a_job_which_ends_is_short_of_nothing() -> None:
     assert counts([service("job", ReplicatedJob={"MaxConcurrent": 1})], []) == {}
 
@@ -363,6 +381,62 @@ def test_what_is_no_answer_at_all_is_said_so() -> None:
         thread.join()
 
 
+@contextmanager
+def greeter(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """The address of a TLS server with a certificate of its own, and what became of each who came."""
+    own, file = Authority.create("a registry"), folder / "both.pem"
+    file.write_bytes(own.pem + private_pem(own.key()))
+    context, became = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), list[str]()
+    context.load_cert_chain(file)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            connection.settimeout(10)
+            try:
+                with context.wrap_socket(connection, server_side=True) as tls:
+                    became.append(tls.recv(1).decode() or "left")
+            except OSError as error:
+                became.append(repr(error))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}", became
+        thread.join()
+
+
+def test_a_registry_that_is_tried_has_no_handshake_to_complain_of(tmp_path: Path) -> None:
+    with greeter(tmp_path) as (address, became):
+        assert daemon.greets(address)
+    assert became == ["left"]
+    assert not daemon.greets(address)
+
+
+def test_who_takes_connections_and_speaks_no_tls_is_no_registry() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        assert not daemon.greets(f"127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+
+
+def test_an_engine_whose_metrics_do_not_answer_is_not_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(path: str, at: object = None) -> bytes:
+        if path == "/metrics":
+            raise OSError("refused")
+        return b"OK"
+
+    monkeypatch.setattr(daemon, "_engine_runs", lambda: True)
+    monkeypatch.setattr(daemon, "ask", ask)
+    assert series(daemon.engine()) == {"pi_engine_up": 0}
+
+
+def test_a_name_that_no_encoding_has_does_not_end_the_daemon(tmp_path: Path) -> None:
+    text = rendered([daemon.gauge("pi_card_info", "What.", 1, name=json.loads('"\\ud800 é"'))])
+    daemon.publish(tmp_path / "host.prom", text)
+    assert 'name="? é"' in (tmp_path / "host.prom").read_bytes().decode()
+
+
 def test_a_file_is_replaced_whole_and_goes_with_its_source(tmp_path: Path) -> None:
     path = tmp_path / "swarm.prom"
     daemon.publish(path, "one 1\n")
@@ -404,6 +478,7 @@ def test_any_answer_of_an_engine_is_read_or_refused_and_never_ends_the_daemon(on
         lambda: rendered(daemon.members(one)),
         lambda: rendered(daemon.services(one, two, three, NOW)),
         lambda: rendered([daemon.revisions(one)]),
+        lambda: rendered([daemon.updates(one)]),
         lambda: daemon.leader(one),
         lambda: daemon.address(one),
     ):

@@ -16,6 +16,7 @@ from image.run import run
 from image.settings import Mail, Settings
 from tests.checkers import checker
 from tests.mail import filled_in
+from tests.stack.test_rules import RULES
 from tests.stack.test_stack import CLUSTER, IMAGES
 
 OFF = settings.read()
@@ -116,6 +117,20 @@ def test_the_mail_server_is_trusted_by_its_own_ca_or_by_the_worlds(tmp_path: Pat
     assert world.stat().st_size < 500_000
 
 
+def test_where_nobody_gets_a_mail_the_worlds_cas_are_in_no_revision(tmp_path: Path) -> None:
+    assert (handed_out(OFF, "alertmanager", tmp_path) / "etc/alertmanager/mail-ca.pem").read_text() == "\n"
+
+
+def test_what_keeps_another_alert_quiet_and_what_is_kept_so_are_alerts_that_there_are(tmp_path: Path) -> None:
+    """To amtool any name is fine, and one that is misspelt keeps nothing quiet."""
+    file = handed_out(ON, "alertmanager", tmp_path) / "etc/alertmanager/alertmanager.yml"
+    for rule in yaml.safe_load(file.read_text())["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            label, names = re.fullmatch(r'(\w+) (?:=|!=|=~) "([\w|]+)"', matcher).groups()  # type: ignore[union-attr]
+            assert label == "alertname"
+            assert set(names.split("|")) <= set(RULES), matcher
+
+
 ALERTS = """
 {{"receiver": "owner", "status": "{status}", "externalURL": "https://198.18.0.11/alertmanager",
  "groupLabels": {{"alertname": "NodeGone", "node": "pi3"}},
@@ -143,7 +158,7 @@ def test_a_mail_names_the_pi_since_when_what_to_do_and_where_to_look(tmp_path: P
 
 
 def test_the_end_is_mailed_with_both_times(tmp_path: Path) -> None:
-    assert mail(tmp_path, "subject", "resolved").strip() == "pishelf attic: pi3 is well again (NodeGone)"
+    assert mail(tmp_path, "subject", "resolved").strip() == "pishelf attic: over: pi3 is gone"
     text = mail(tmp_path, "text", "resolved")
     assert "Over: pi3 is gone" in text
     assert "14:02 UTC\nto Sunday 1 March 2026, 14:22 UTC" in text

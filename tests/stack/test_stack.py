@@ -95,6 +95,22 @@ def test_measurements_and_silences_outlive_a_restart(compose, name):
     assert name in compose["volumes"]
 
 
+@pytest.mark.parametrize("path", ["/", "/var/lib/docker", "/var/lib/containerd", "/mnt/ssd", "/running"])
+def test_a_disk_is_watched_wherever_it_is_mounted(compose, path):
+    assert not _not_watched(compose).search(path)
+
+
+@pytest.mark.parametrize("path", ["/dev/hugepages", "/proc", "/sys", "/run/lock", "/var/lib/docker/overlay2/0a1b"])
+def test_what_is_no_disk_or_a_containers_own_is_not_watched(compose, path):
+    assert _not_watched(compose).search(path)
+
+
+def _not_watched(compose):
+    option = "--collector.filesystem.mount-points-exclude="
+    (word,) = (word for word in compose["services"]["node_exporter"]["command"] if word.startswith(option))
+    return re.compile(word.removeprefix(option).replace("$$", "$"))
+
+
 def test_no_dollar_is_left_for_docker_to_fill_in_from_the_environment():
     text = template.render(template.variables(CLUSTER, IMAGES, settings.read()))
     assert not re.search(r"(?<!\$)\$(?!\$)[A-Za-z{(]", text.replace("$$", ""))
