@@ -149,6 +149,11 @@ def entries(seen: Visit, section: str) -> list[str]:
 # ---------------------------------------------------------------- all is well
 
 
+def test_an_address_with_a_name_and_a_password_in_it_works_too(browser: Browser, site: Callable[[str], Site]) -> None:
+    with visit(browser, site("healthy").url.replace("://", "://ann:secret@")) as seen:
+        seen.wait("html.good #pis svg")
+
+
 def test_a_healthy_shelf_says_so_in_one_sentence(look) -> None:
     seen = look("healthy")
     assert seen.text("h1") == "All is well on 3 Pis"

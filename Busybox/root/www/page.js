@@ -2,7 +2,8 @@
 // markup: what a label says stays text. Two requests each refresh, and a third when the plots have moved on by a step.
 "use strict";
 
-const API = "/prometheus/api/v1/";
+// With the origin: from an address with a password in it a browser fetches nothing that is relative to it.
+const API = location.origin + "/prometheus/api/v1/";
 const REFRESH = 15; // seconds, as often as Prometheus scrapes
 const PATIENCE = 10; // seconds, for an answer
 const HOURS = 6; // of the plots
