@@ -76,7 +76,7 @@ def test_none_of_them_publishes_a_port_and_all_are_bounded() -> None:
     for name in ("whiskers", "grafana", "portainer", "portainer_agent"):
         service = compose["services"][name]
         assert "ports" not in service, name
-        assert service["deploy"]["resources"]["limits"]["memory"], name
+        assert service["deploy"]["resources"]["limits"].keys() == {"memory", "cpus"}, name
         assert service["cap_drop"] == ["ALL"], name
 
 

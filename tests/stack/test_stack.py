@@ -78,7 +78,9 @@ def test_every_config_in_the_folder_is_used(compose):
 
 def test_every_service_is_bounded_in_memory_and_logs_and_has_no_capabilities(compose):
     for name, service in compose["services"].items():
-        assert service["deploy"]["resources"]["limits"]["memory"], name
+        limits = service["deploy"]["resources"]["limits"]
+        assert limits["memory"], name
+        assert 0 < float(limits["cpus"]) <= 1, f"{name}: the engine of a Pi with one processor refuses more"
         assert service["logging"]["options"]["max-size"], name
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
 
