@@ -31,6 +31,8 @@ _COPY = 3600.0
 _RETRIES = "3"
 # What our registry answers where its disk is full.
 _FULL = "500 Internal Server Error"
+# A registry that cannot write may end the connection before skopeo has heard why.
+_CUT_OFF = ("broken pipe", "connection reset by peer")
 _SAYS = re.compile(r'level=fatal msg="(?:Error parsing image name \\".*?\\": )?(.*)"\s*$', re.MULTILINE)
 
 
@@ -79,7 +81,8 @@ class Skopeo:
             again = "the same command again: what was copied stays, and is not copied twice"
             room = f"df -h on the node of {self.registry.address}; then "
             raise UserError(
-                f"copying {source.at(digest)}: {said}", f"{room if _FULL in said else ''}{again}"
+                f"copying {source.at(digest)}: {said}",
+                f"{room if any(one in said for one in (_FULL, *_CUT_OFF)) else ''}{again}",
             ) from error
 
     def tags(self, source: Reference) -> list[str]:

@@ -28,9 +28,10 @@ def inspect(lab: Lab, service: str, template: str) -> str:
 
 
 def handed(lab: Lab) -> str:
-    """The config that Prometheus is handed."""
-    template = "{{range .Spec.TaskTemplate.ContainerSpec.Configs}}{{.ConfigName}}{{end}}"
-    return inspect(lab, "prometheus", template)
+    """The config of what Prometheus and Alertmanager measure of themselves, as Prometheus is handed it."""
+    template = "{{range .Spec.TaskTemplate.ContainerSpec.Configs}}{{println .ConfigName}}{{end}}"
+    (name,) = (one for one in inspect(lab, "prometheus", template).split() if "prometheus_self" in one)
+    return name
 
 
 def specs(lab: Lab) -> dict[str, object]:

@@ -93,7 +93,10 @@ def test_inspect_shows_each_platforms_layers(stack: Lab) -> None:
     found = json.loads(stack.image("inspect", "busybox", "--json").ok())
     index = manifest(stack, "busybox", found["tag"])
     assert {one["platform"]: one["digest"] for one in found["manifests"]} == {
-        f"linux/{entry['platform']['architecture']}": entry["digest"] for entry in index["manifests"]
+        "/".join(
+            entry["platform"][key] for key in ("os", "architecture", "variant") if key in entry["platform"]
+        ): entry["digest"]
+        for entry in index["manifests"]
     }
     assert found["annotations"] == index["annotations"]
     for one in found["manifests"]:

@@ -8,6 +8,7 @@ import mailbox
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from email.message import Message
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def cats(lab: Lab, folder: Path) -> list[Message]:
     """The mails that the server got from Whiskers."""
     file = folder / "letters"
     file.write_text(lab.python("lab", "mail", "--read").ok())
-    return [letter for letter in mailbox.mbox(file) if (letter["Subject"] or "").startswith("Your cat of ")]
+    with closing(mailbox.mbox(file)) as kept:
+        return [letter for letter in kept if (letter["Subject"] or "").startswith("Your cat of ")]
 
 
 def value(lab: Lab, text: str) -> float:
