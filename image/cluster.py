@@ -31,6 +31,7 @@ PROMETHEUS_LABEL = "prometheus"  # on the node that keeps Prometheus' data; valu
 PLATFORM_LABEL = "platform"  # what the node's programs are made for, e.g. linux/arm/v7
 IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false
 
+_HTTPS = 443
 _OWN_ENGINE = "unix:///var/run/docker.sock"
 _ROOT = Path(__file__).parent.parent
 
@@ -77,6 +78,10 @@ class Node:
     memory: int = 0
     """In bytes; 0 where it is not known."""
     cpus: float = 0
+
+    def https(self, port: int) -> str:
+        """Where a port of it that speaks HTTPS is asked, without a slash at the end."""
+        return f"https://{self.address}" + ("" if port == _HTTPS else f":{port}")
 
     @classmethod
     def all(cls, entries: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:

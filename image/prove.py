@@ -40,7 +40,6 @@ _PULL = 300.0
 _IMPATIENCE = 10.0
 # Pulls and emulators side by side: more do not help an engine on a card.
 _SIDE_BY_SIDE = 4
-_HTTPS = 443
 # Series of what was scraped. Not of the scrape itself (`up`, `scrape_…`): Prometheus makes these from the
 # target's labels, and DNS knows a node_exporter's address only.
 _NAMED = "count by (node) (count_over_time(node_load1[40s]))"
@@ -192,7 +191,7 @@ def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
     else:
         hosts = {task.node for task in snapshot.running(service)}
     return tuple(
-        f"https://{node.address}" + ("" if port == _HTTPS else f":{port}")
+        node.https(port)
         for port, mode in service.ports
         for node in sorted(snapshot.nodes, key=lambda node: node.name)
         if node.ready and (mode != "host" or node.id in hosts)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from image import plan, settings
 from image.bake import ANNOTATION
 from image.cluster import Cluster
 from image.errors import UserError
@@ -54,6 +55,11 @@ def resolve(cluster: Cluster, images: Iterable[Image]) -> tuple[Published, ...]:
                 f"{cluster.command} build-all",
             )
     return tuple(found[image.name] for image in images)
+
+
+def of_stack(cluster: Cluster) -> tuple[Published, ...]:
+    """The images that the stack of this clone uses, as `resolve`; raises UserError."""
+    return resolve(cluster, settings.used(cluster, plan.read()))
 
 
 def ask(registry: Registry, images: Collection[Image]) -> dict[str, Published]:

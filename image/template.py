@@ -23,7 +23,6 @@ from image.settings import Settings
 FOLDER = Path(__file__).resolve().parent.parent / "stack"
 TEMPLATE = FOLDER / "stack.yml.j2"
 
-_HTTPS = 443
 _MARK = re.compile("\0(\\d+)\0")
 
 
@@ -50,7 +49,7 @@ def variables(
         images: name -> reference by digest.
         held: the swarm's secrets, as `secrets.newest` has them.
     """
-    prometheus_node(cluster)  # refuses a swarm that has none, before anything is deployed
+    keeper = prometheus_node(cluster)
     values = {
         "cluster": cluster.name,
         "images": dict(images),
@@ -60,7 +59,7 @@ def variables(
         # Without IPVS neither the routing mesh nor virtual addresses answer; DNS and host ports do.
         "port_mode": "ingress" if cluster.routes_ports else "host",
         "endpoint_mode": "vip" if cluster.routes_ports else "dnsrr",
-        "prometheus": asdict(sizing.of(prometheus_node(cluster), chosen.prometheus)),
+        "prometheus": asdict(sizing.of(keeper, chosen.prometheus)),
         "prometheus_label": PROMETHEUS_LABEL,
         "gateway_url": gateway_url(cluster, chosen.gateway_port),
         # An image has no certificates of CAs: whoever sends mail is handed those that the mail server's may be from.
@@ -77,7 +76,7 @@ def gateway_url(cluster: Cluster, port: int) -> str:
     managers = [node for node in ready if node.role == "manager"]
     if not ready:
         raise UserError(f"no node of {cluster.name} is ready to take tasks", f"{cluster.docker} node ls")
-    return f"https://{(managers or ready)[0].address}" + (f":{port}" if port != _HTTPS else "")
+    return (managers or ready)[0].https(port)
 
 
 def prometheus_node(cluster: Cluster) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, plan, published, settings, users
+from image import cluster, deploy, options, published, settings, users
 from image.spinner import Spinners
 
 
@@ -23,7 +23,7 @@ def command(chosen: options.Chosen, timeout: float) -> None:
     does not run in the end: the history then has a revision that failed.
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    stack = deploy.checked(swarm, published.resolve(swarm, settings.used(swarm, plan.read())))
+    stack = deploy.checked(swarm, published.of_stack(swarm))
     click.echo(deploy.warnings(swarm), nl=False, err=True)
     with Spinners() as show:
         outcome = deploy.deploy(swarm, stack, timeout, show)

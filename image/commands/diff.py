@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from image import cluster, deploy, difference, options, plan, published, settings
+from image import cluster, deploy, difference, options, published
 
 
 @click.command()
@@ -25,7 +25,7 @@ def command(ctx: click.Context, exit_code: bool, as_json: bool) -> None:
     Compared is what runs, not what was rolled out last: also what somebody changed by hand is seen.
     """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
-    stack = deploy.checked(swarm, published.resolve(swarm, settings.used(swarm, plan.read())))
+    stack = deploy.checked(swarm, published.of_stack(swarm))
     click.echo(deploy.warnings(swarm, stack), nl=False, err=True)
     found = deploy.changes(swarm, stack)
     lines = difference.lines(found) or ["no difference: the stack runs as this clone describes it"]

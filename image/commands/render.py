@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, plan, published, settings, template
+from image import cluster, deploy, options, published, template
 
 
 @click.command()
@@ -17,6 +17,6 @@ def command(chosen: options.Chosen) -> None:
     python -m image render >stack.yml                           to keep it
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    stack = template.compose(swarm, published.resolve(swarm, settings.used(swarm, plan.read())))
+    stack = template.compose(swarm, published.of_stack(swarm))
     click.echo(deploy.warnings(swarm, stack), nl=False, err=True)
     click.echo(stack.compose, nl=False)
