@@ -47,8 +47,9 @@ def query(lab: Lab, text: str, at: float | None = None) -> dict[str, float]:
 
 
 def measured(lab: Lab) -> None:
-    """Wait until Prometheus has measured each Pi."""
-    until(lambda: query(lab, "node_load1").keys() >= PIS, PATIENCE)
+    """Wait until Prometheus measures each Pi, and each by one exporter: one that was replaced is remembered a while."""
+    exporters = "count by (node) (last_over_time(node_load1[45s]))"
+    until(lambda: query(lab, exporters) == dict.fromkeys(PIS, 1), PATIENCE)
 
 
 def cells(seen: Visit, column: str) -> dict[str, str]:
@@ -73,7 +74,7 @@ def test_every_pi_is_there_with_the_numbers_that_prometheus_has(stack: Lab) -> N
         load = query(stack, "last_over_time(node_load1[45s])", at)
         total = query(stack, "last_over_time(node_memory_MemTotal_bytes[45s])", at)
         free = query(stack, "last_over_time(node_memory_MemAvailable_bytes[45s])", at)
-        cores = query(stack, 'count by (node) (node_cpu_seconds_total{mode="idle"})', at)
+        cores = query(stack, 'count by (node) (last_over_time(node_cpu_seconds_total{mode="idle"}[45s]))', at)
         assert set(load) == PIS
         assert shown["load"] == {pi: f"{load[pi]:.2f} of {cores[pi]:.0f} cores" for pi in PIS}
         memory = {pi: int(text.partition(" %")[0]) for pi, text in shown["memory"].items()}
