@@ -88,12 +88,12 @@ no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 Found = TypeVar("Found")
 
 
-def until(look: Callable[[], Found], seconds: float = 60) -> Found:
-    """Wait until something is so; the first true answer."""
+def until(look: Callable[[], Found], seconds: float = 60, pause: float = 0.5) -> Found:
+    """Wait until something is so, looking each `pause` seconds; the first true answer."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"it did not come about in time: {found!r}"
-        time.sleep(0.5)
+        time.sleep(pause)
     return found
 
 

@@ -144,9 +144,3 @@ def another_command(lab: Lab) -> Iterator[Callable[[], None]]:
     with (ROOT / ".build" / f"bake-{lab.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield lambda: fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def entered(lab: Lab, node: str, path: str) -> str:
-    """What a node's gateway answers to who shows the cluster's client certificate, by curl."""
-    keys = ("--cacert", lab.folder / "ca.pem", "--cert", lab.folder / "cert.pem", "--key", lab.folder / "key.pem")
-    return command("curl", "-s", "--noproxy", "*", *keys, f"https://{lab.address(node)}{path}").stdout

@@ -25,7 +25,7 @@ from pki.authority import Authority, Identities, pem
 from pki.context import docker_config_folder
 from tests.commands import Lab, command, until
 from tests.image.clone import Clone
-from tests.image.lab_registry import INDEX, another_command, begun, curl, entered, login, says, tags
+from tests.image.lab_registry import INDEX, another_command, begun, curl, login, says, tags
 from tests.image.test_images_on_the_lab import nodes_platform
 
 OPEN, LOCKED, TINY = 5001, 5002, 5003
@@ -358,8 +358,8 @@ def test_grafana_and_portainer_are_mirrored_deployed_and_behind_the_gateway(
         wanted.image("secret", "set", f"{name}_password", given="correct horse battery staple\n").ok()
     wanted.image("deploy").ok()
     for node in ("pi1", "pi3"):
-        until(lambda node=node: entered(lab, node, "/grafana/index.html") == "grafana's page")
-        until(lambda node=node: entered(lab, node, "/portainer/where.txt") == "portainer's page")
+        until(lambda node=node: lab.fetched(node, "/grafana/index.html") == "grafana's page")
+        until(lambda node=node: lab.fetched(node, "/portainer/where.txt") == "portainer's page")
         stranger = command("curl", "-sk", "--noproxy", "*", f"https://{lab.address(node)}/grafana/index.html")
         assert "grafana's page" not in stranger.ok()
     running = ("service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import mailbox
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from email.message import Message
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 from image import template
 from tests.commands import Lab, command, until
 from tests.image.clone import Clone
+from tests.mail import delivered
 
 # The smallest GIF: one pixel.
 PICTURE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
@@ -43,10 +42,7 @@ def wanted(clone: Clone, stack: Lab) -> Iterator[Clone]:
 
 def cats(lab: Lab, folder: Path) -> list[Message]:
     """The mails that the server got from Whiskers."""
-    file = folder / "letters"
-    file.write_text(lab.python("lab", "mail", "--read").ok())
-    with closing(mailbox.mbox(file)) as kept:
-        return [letter for letter in kept if (letter["Subject"] or "").startswith("Your cat of ")]
+    return [letter for letter in delivered(lab, folder) if (letter["Subject"] or "").startswith("Your cat of ")]
 
 
 def value(lab: Lab, text: str) -> float:

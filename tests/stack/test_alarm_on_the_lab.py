@@ -6,14 +6,12 @@ The tests follow one another, as the cluster's day does: it is well, it breaks i
 from __future__ import annotations
 
 import json
-import mailbox
 import smtplib
 import ssl
 import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.commands import Lab, command
+from tests.commands import Found, Lab, command, until
 from tests.conftest import NAME
+from tests.mail import delivered
 from tests.stack.test_page_on_the_lab import page
 
 QUIET = 150  # seconds; longer than most alerts wait before they fire
@@ -78,10 +77,7 @@ def firing(lab: Lab) -> dict[str, dict[str, Any]]:
 
 def letters(lab: Lab, folder: Path) -> dict[str, Message]:
     """Subject -> letter, of all that the mail server got."""
-    box = folder / "mbox"
-    box.write_text(lab.python("lab", "mail", "--read").ok())
-    with closing(mailbox.mbox(box)) as kept:
-        return {str(letter["Subject"]): letter for letter in kept}
+    return {str(letter["Subject"]): letter for letter in delivered(lab, folder)}
 
 
 def text(letter: Message, kind: str = "plain") -> str:
@@ -91,12 +87,9 @@ def text(letter: Message, kind: str = "plain") -> str:
     return payload.decode()
 
 
-def eventually(look: Callable[[], Any], patience: float = PATIENCE) -> Any:
-    end = time.monotonic() + patience
-    while not (found := look()):
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(3)
-    return found
+def eventually(look: Callable[[], Found]) -> Found:
+    """Alerts take their time, and each look starts programs."""
+    return until(look, PATIENCE, pause=3)
 
 
 def send(lab: Lab, password: str | None, tls: bool = True) -> None:
