@@ -213,6 +213,12 @@ def _check_words(about: Description, file: Path) -> None:
     """Raise UserError for what is text and not what the stages can use."""
     if "/" in about.program or about.program in ("", ".", ".."):
         raise UserError(f"{file}: program = {about.program!r} is no file's name", "its name alone, without a folder")
+    folders = {"data": about.data}
+    if about.web_ui:
+        folders |= {key: getattr(about.web_ui, key) for key in ("folder", "output", "target")}
+    for key, path in folders.items():
+        if path.startswith("/") or ".." in path.split("/"):  # on this machine it would be anywhere
+            raise UserError(f"{file}: {key} = {path!r} is no folder below a root", "e.g. var/lib/hello")
     for text in (about.starts.shows, *(about.go.variables.values() if about.go else ())):
         if wrong := [name for name in re.findall(r"\{(\w+)\}", text) if name != "version"]:
             raise UserError(f"{file}: nothing stands for {{{wrong[0]}}} in {text!r}", "{version}")

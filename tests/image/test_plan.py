@@ -33,6 +33,17 @@ arguments = ["--version"]
 shows = "hello {version}"
 """
 
+WEB_UI = """
+[web_ui]
+folder = "web/ui"
+script = "build"
+output = "static"
+target = "/ui"
+pnpm = "10.0.0"
+pnpm_integrity = "sha512-"
+
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -59,7 +70,7 @@ def describe(folder: Path, old: str, new: str) -> None:
     (folder / "image.toml").write_text(text.replace(old, new))
 
 
-def test_the_repositorys_own_folders_are_four_images() -> None:
+def test_the_repositorys_own_folders_are_images() -> None:
     images = {image.name: image for image in plan.read()}
     assert set(images) >= {"alertmanager", "busybox", "node_exporter", "prometheus", "registry"}
     assert images["prometheus"].version.startswith("3."), "not the module's 0.3…"
@@ -108,6 +119,9 @@ def test_an_unknown_key_in_a_table_is_told_with_its_table(folder: Path) -> None:
         ('shows = "hello {version}"', 'shows = "hello {vers}"', "nothing stands for {vers} in 'hello {vers}'"),
         ('program = "hello"', 'program = "../../hello"', "program = '../../hello' is no file's name"),
         ('program = "hello"', 'program = ""', "program = '' is no file's name"),
+        ('program = "hello"', 'program = "hello"\ndata = "/data"', "data = '/data' is no folder below a root"),
+        ('program = "hello"', 'program = "hello"\ndata = "var/../../data"', "data = 'var/../../data' is no folder"),
+        ("[starts]", f"{WEB_UI}[starts]", "target = '/ui' is no folder below a root"),
         (
             'package = "."',
             'package = "."\nversion = "1.2.3"',
