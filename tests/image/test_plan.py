@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -182,6 +182,36 @@ def test_any_pattern_gives_a_version_or_an_error_in_words(tmp_path_factory: pyte
     describe(folder, 'package = "."', f'package = "."\nversion_numbers = {json.dumps(text)}')
     with suppress(UserError):
         assert plan.read_image(folder).version
+
+
+@pytest.mark.parametrize(
+    ("replaced", "refused"),
+    [
+        ("replace example.org/lib => ../lib", True),
+        ('replace (\n\texample.org/lib v1.0.0 => "../lib" // ours\n)', True),
+        ("replace example.org/lib => ..", True),
+        ("replace example.org/lib => /srv/lib", True),
+        ("replace example.org/lib => ./lib", False),
+        ("replace example.org/lib => ./lib/../other", False),
+        ("replace example.org/lib => example.org/fork v1.0.0", False),
+        ("// replace example.org/lib => ../lib", False),
+    ],
+)
+def test_a_module_in_another_folder_is_refused_for_no_change_of_it_would_be_seen(
+    folder: Path, replaced: str, refused: bool
+) -> None:
+    with (folder / "go.mod").open("a") as opened:
+        opened.write(f"\n{replaced}\n")
+    with pytest.raises(UserError, match="is not in this folder") if refused else nullcontext():
+        plan.read_image(folder)
+
+
+def test_the_key_changes_with_a_source_file_that_a_link_leads_to(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared.go").write_text("package main\n")
+    (folder / "shared.go").symlink_to("../shared.go")
+    before = key(folder)
+    (tmp_path / "shared.go").write_text("package main // changed\n")
+    assert key(folder) != before
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
