@@ -116,11 +116,14 @@ class Registry:
         answer = self.ask("GET", f"/v2/{name}/manifests/{reference}", {"Accept": ACCEPT_INDEX})
         if not self._found(answer, f"{name}:{reference}"):
             return None
-        index = Index.parse(answer.content, where)
-        said = answer.headers.get("Docker-Content-Digest", index.digest)
-        if said != index.digest:
-            raise UserError(f"{where} is damaged: it should be {said} and is {index.digest}", "build-all")
-        return index
+        found = digest_of(answer.content)
+        said = answer.headers.get("Docker-Content-Digest", found)
+        if said != found:
+            raise UserError(
+                f"{where} is damaged: it should be {said} and is {found}",
+                f"python -m image --context {self.context} verify, which says how it is replaced",
+            )
+        return Index.parse(answer.content, where)
 
     def has(self, reference: str) -> bool:
         """Whether a reference by digest of this registry, an image or an index, is there; raises UserError."""
