@@ -17,7 +17,9 @@ from image.errors import UserError, reason
 from image.manifest import ACCEPT, ACCEPT_INDEX, digest_of
 from image.platform import Platform, described
 
-_TIMEOUT = 10
+_TIMEOUT = 10  # seconds
+# It answers a blob when it is on its disk: a slow card may write 10 MB a second.
+_TO_DISK = 300
 
 
 class NoAnswerError(UserError):
@@ -189,8 +191,9 @@ class Registry:
             session.verify = str(self.ca) if self.ca else True
             session.auth = (self.login.user, self.login.password)
             try:
+                patience = _TIMEOUT if data is None else _TO_DISK
                 answer = session.request(
-                    method, url, headers=dict(headers or {}), data=data, timeout=_TIMEOUT, stream=stream
+                    method, url, headers=dict(headers or {}), data=data, timeout=patience, stream=stream
                 )
             except requests.exceptions.SSLError as error:
                 raise UserError(

@@ -7,6 +7,7 @@ import hashlib
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,10 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from image import bake, published
+from image import bake, published, upload
+from image import registry as registry_module
 from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
-from image.manifest import digest_of
+from image.manifest import INDEX, digest_of
 from image.pack import Sizes
 from image.plan import Description, Image, Starts
 from image.platform import Platform
@@ -63,6 +65,14 @@ class Handler(BaseHTTPRequestHandler):
             assert "application/vnd.oci.image.index.v1+json" in self.headers["Accept"]
         self.end_headers()
         self.wfile.write(body)
+
+    def do_PUT(self) -> None:
+        """As a slow card: all is there long before it is written."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.5)
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -215,6 +225,13 @@ def test_the_environment_does_not_choose_the_ca(
 def test_a_registry_that_does_not_run_is_told_as_such(registry: Registry) -> None:
     with pytest.raises(NoAnswerError, match=r"does not answer: .*Connection refused"):
         replace(registry, address="127.0.0.1:9").check()
+
+
+def test_a_registry_gets_the_time_that_its_card_takes_to_write(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "_TIMEOUT", 0.1)
+    upload.manifest(registry, "hello", "v1", b"{}", INDEX)
 
 
 def test_another_answer_is_told_with_its_words(server: Server, registry: Registry) -> None:
