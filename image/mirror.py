@@ -196,7 +196,7 @@ def chosen(
         every: True: all platforms; False: the swarm's; None: as recorded.
 
     Raises:
-        UserError: a word is neither.
+        UserError: a word is neither, or two of them would be recorded under one name.
     """
     words = tuple(words)
     if name and len(words) != 1:
@@ -206,7 +206,14 @@ def chosen(
     if every is not None:
         # Which index that makes is seen only when upstream has told what there is.
         wanted = [replace(mirror, platforms=(ALL,) if every else mirror.platforms, index="") for mirror in wanted]
-    return tuple({mirror.name: mirror for mirror in wanted}.values())
+    by_name = {mirror.name: mirror for mirror in wanted}
+    for mirror in wanted:
+        if mirror != (other := by_name[mirror.name]):
+            raise UserError(
+                f"{mirror.source} and {other.source} would both be recorded as {mirror.name}",
+                f"one after the other, the second with --name ANOTHER {other.source}",
+            )
+    return tuple(by_name.values())
 
 
 def _chosen(recorded: Mapping[str, Mirror], word: str, name: str) -> Mirror:

@@ -114,6 +114,15 @@ def test_a_name_is_for_one_reference(words: list[str]) -> None:
         mirror.chosen(RECORDED, words, "x")
 
 
+@pytest.mark.parametrize(
+    "words", [["redis:7", "redis:8"], ["ghcr.io/a/x:1", "quay.io/b/x:1"], ["grafana", "grafana/grafana:13"]]
+)
+def test_of_two_references_of_one_name_none_is_left_out_without_a_word(words: list[str]) -> None:
+    with pytest.raises(UserError, match=r"would both be recorded as .*\n  Try: .*--name ANOTHER"):
+        mirror.chosen(RECORDED, words)
+    assert len(mirror.chosen(RECORDED, [words[0], words[0]])) == 1
+
+
 def test_other_platforms_are_another_index() -> None:
     (found,) = mirror.chosen(RECORDED, ["grafana"], every=False)
     assert (found.digest, found.index) == (GRAFANA.digest, "")
