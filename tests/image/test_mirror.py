@@ -17,6 +17,8 @@ from image.mirror import Upstream
 from image.mirrors import Mirror
 from image.platform import Platform
 from image.reference import Reference
+from image.registry import Login, Registry
+from image.skopeo import Access, Skopeo
 
 DIGESTS = [f"sha256:{number:064x}" for number in range(9)]
 GRAFANA = Mirror("grafana", Reference.parse("grafana/grafana:12"), digest=DIGESTS[1], index=DIGESTS[2])
@@ -106,6 +108,28 @@ def test_an_image_of_the_same_name_from_elsewhere_needs_a_name_of_its_own() -> N
         mirror.chosen(RECORDED, ["ghcr.io/else/grafana:1"])
     (found,) = mirror.chosen(RECORDED, ["ghcr.io/else/grafana:1"], "theirs")
     assert found.name == "theirs"
+
+
+class Sources(Skopeo):
+    """Registries of which some do not answer."""
+
+    def manifest(self, source: Reference, digest: str = "") -> str:  # noqa: ARG002 - as in the base class
+        if source.domain == "gone.example.org":
+            raise UserError("gone.example.org does not answer")
+        return json.dumps(INDEX)
+
+
+def test_a_source_that_does_not_answer_keeps_no_other_from_being_mirrored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "_has", lambda *_: False)
+    node = Node("n1", "pi1", "198.18.0.11", "manager", True, Platform.parse("linux/arm64"))
+    cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (node,), tmp_path)
+    tool = Sources(Access(), Registry("198.18.0.11:5000", Login("shelf", "x")), tmp_path)
+    wanted = mirror.chosen({}, ["gone.example.org/gone:1", "redis:8"])
+    jobs, failed = mirror.plan(tool, cluster, wanted, None, update=False)
+    assert [job.mirror.name for job in jobs] == ["redis"]
+    assert [str(error) for error in failed] == ["gone.example.org does not answer"]
 
 
 @pytest.mark.parametrize("words", [[], ["redis", "caddy"]])
