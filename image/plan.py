@@ -203,6 +203,7 @@ def read_image(folder: Path) -> Image:
     if about.web_ui and not about.go:
         raise UserError(f"{file}: [web_ui] is built from a Go module's source", "add a table [go]")
     _check_words(about, file)
+    _check_folders(about, file)
     if about.go:
         _check_within(folder)
     version, revision = _pinned(about, folder)
@@ -216,12 +217,9 @@ def _check_words(about: Description, file: Path) -> None:
     """Raise UserError for what is text and not what the stages can use."""
     if "/" in about.program or about.program in ("", ".", ".."):
         raise UserError(f"{file}: program = {about.program!r} is no file's name", "its name alone, without a folder")
-    folders = {"data": about.data}
-    if about.web_ui:
-        folders |= {key: getattr(about.web_ui, key) for key in ("folder", "output", "target")}
-    for key, path in folders.items():
-        if path.startswith("/") or ".." in path.split("/"):  # on this machine it would be anywhere
-            raise UserError(f"{file}: {key} = {path!r} is no folder below a root", "e.g. var/lib/hello")
+    for key in ("description", "source", "licenses"):
+        if found := re.search(r"[$%]\{", getattr(about, key)):  # bake would fill it in
+            raise UserError(f"{file}: {key} = {getattr(about, key)!r} has a {found[0]}", "the same without it")
     for text in (about.starts.shows, *(about.go.variables.values() if about.go else ())):
         if wrong := [name for name in re.findall(r"\{(\w+)\}", text) if name != "version"]:
             raise UserError(f"{file}: nothing stands for {{{wrong[0]}}} in {text!r}", "{version}")
@@ -230,6 +228,16 @@ def _check_words(about: Description, file: Path) -> None:
             re.compile(about.go.version_numbers)
         except re.error as error:
             raise UserError(f"{file}: version_numbers = {about.go.version_numbers!r}: {error}") from error
+
+
+def _check_folders(about: Description, file: Path) -> None:
+    """Raise UserError for a folder that would be anywhere on this machine."""
+    folders = {"data": about.data}
+    if about.web_ui:
+        folders |= {key: getattr(about.web_ui, key) for key in ("folder", "output", "target")}
+    for key, path in folders.items():
+        if path.startswith("/") or ".." in path.split("/"):
+            raise UserError(f"{file}: {key} = {path!r} is no folder below a root", "e.g. var/lib/hello")
 
 
 def required(folder: Path, module: str) -> str:

@@ -119,6 +119,7 @@ def test_an_unknown_key_in_a_table_is_told_with_its_table(folder: Path) -> None:
         ('shows = "hello {version}"', 'shows = "hello {vers}"', "nothing stands for {vers} in 'hello {vers}'"),
         ('program = "hello"', 'program = "../../hello"', "program = '../../hello' is no file's name"),
         ('program = "hello"', 'program = ""', "program = '' is no file's name"),
+        ("Says hello", "Costs ${5}", "description = 'Costs ${5}' has a ${"),
         ('program = "hello"', 'program = "hello"\ndata = "/data"', "data = '/data' is no folder below a root"),
         ('program = "hello"', 'program = "hello"\ndata = "var/../../data"', "data = 'var/../../data' is no folder"),
         ("[starts]", f"{WEB_UI}[starts]", "target = '/ui' is no folder below a root"),
