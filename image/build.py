@@ -69,7 +69,9 @@ def build_all(cluster: Cluster, plan: Plan, jobs: int) -> Outcome:
     cache.sweep()
     if todo.start_registry:
         with shown(_TO_START) as told, alone(cluster, told):
-            start_registry(cluster, plan, todo.start_registry, jobs, told)
+            # Another command may have started it while this waited: once more would stop it under whoever uses it.
+            if not container.runs(cluster, todo.start_registry):
+                start_registry(cluster, plan, todo.start_registry, jobs, told)
         todo = status(cluster, plan)
     if not todo.missing:
         return Outcome(todo.there)

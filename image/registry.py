@@ -17,7 +17,9 @@ from image.errors import UserError, reason
 from image.manifest import ACCEPT, ACCEPT_INDEX, digest_of
 from image.platform import Platform, described
 
-_TIMEOUT = 10
+_TIMEOUT = 10  # seconds
+# It answers a blob when it is on its disk: a slow card may write 10 MB a second.
+_TO_DISK = 300
 
 
 class NoAnswerError(UserError):
@@ -116,11 +118,14 @@ class Registry:
         answer = self.ask("GET", f"/v2/{name}/manifests/{reference}", {"Accept": ACCEPT_INDEX})
         if not self._found(answer, f"{name}:{reference}"):
             return None
-        index = Index.parse(answer.content, where)
-        said = answer.headers.get("Docker-Content-Digest", index.digest)
-        if said != index.digest:
-            raise UserError(f"{where} is damaged: it should be {said} and is {index.digest}", "build-all")
-        return index
+        found = digest_of(answer.content)
+        said = answer.headers.get("Docker-Content-Digest", found)
+        if said != found:
+            raise UserError(
+                f"{where} is damaged: it should be {said} and is {found}",
+                f"python -m image --context {self.context} verify, which says how it is replaced",
+            )
+        return Index.parse(answer.content, where)
 
     def has(self, reference: str) -> bool:
         """Whether a reference by digest of this registry, an image or an index, is there; raises UserError."""
@@ -186,8 +191,9 @@ class Registry:
             session.verify = str(self.ca) if self.ca else True
             session.auth = (self.login.user, self.login.password)
             try:
+                patience = _TIMEOUT if data is None else _TO_DISK
                 answer = session.request(
-                    method, url, headers=dict(headers or {}), data=data, timeout=_TIMEOUT, stream=stream
+                    method, url, headers=dict(headers or {}), data=data, timeout=patience, stream=stream
                 )
             except requests.exceptions.SSLError as error:
                 raise UserError(

@@ -180,7 +180,7 @@ def _meant(message: str, values: Mapping[str, Any]) -> str:
     known = {key: [key] for key in values}
     for name, value in values.items():
         for key in value if isinstance(value, Mapping) else ():
-            known.setdefault(key, []).append(f"{name}.{key}")
+            known.setdefault(key, []).append(f"{name}.{key}" if key.isidentifier() else f'{name}["{key}"]')
     words = re.findall(r"'(\w+)'", message)
     near = get_close_matches(words[-1], known, n=1) if words else []
     there = f"one of {', '.join(sorted(name for names in known.values() for name in names))}"

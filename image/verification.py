@@ -15,6 +15,7 @@ import requests
 from image import listing
 from image.cluster import Cluster, Node
 from image.errors import UserError, reason
+from image.platform import taken
 from image.progress import Progress, step
 from image.registry import Registry
 from image.stock import Item, Stock
@@ -84,7 +85,7 @@ def blobs(registry: Registry, stock: Stock, progress: Progress) -> tuple[str, ..
 
 
 def pull_everywhere(cluster: Cluster, stock: Stock) -> tuple[int, tuple[str, ...]]:
-    """Pull what is for a node's platform on each node, all nodes at once, and leave nothing there that was not.
+    """Pull on each node what its engine takes, all nodes at once, and leave nothing there that was not.
 
     Returns:
         How many pulls went well, and a sentence for each that did not.
@@ -94,22 +95,20 @@ def pull_everywhere(cluster: Cluster, stock: Stock) -> tuple[int, tuple[str, ...
     return sum(pulls for pulls, _ in found), tuple(sentence for _, failed in found for sentence in failed)
 
 
-def for_node(stock: Stock, node: Node) -> tuple[Item, ...]:
-    """The tagged images that have the node's platform, each digest once."""
-    fitting = (
-        item for item in stock.items() if item.tag and str(node.platform) in listing.platforms(stock, item.digest)
-    )
-    return tuple({(item.name, item.digest): item for item in fitting}.values())
+def for_node(stock: Stock, node: Node) -> dict[Item, str]:
+    """The tagged images that a node's engine takes, each digest once; with the platform that it takes of them."""
+    tagged = {(item.name, item.digest): item for item in stock.items() if item.tag}
+    found = {item: taken(node.platform, listing.platforms(stock, item.digest)) for item in tagged.values()}
+    return {item: platform for item, platform in found.items() if platform}
 
 
-def _pull_all(cluster: Cluster, node: Node, items: Iterable[Item]) -> tuple[int, list[str]]:
-    items = list(items)
+def _pull_all(cluster: Cluster, node: Node, items: Mapping[Item, str]) -> tuple[int, list[str]]:
     failed = []
     try:
         with closing(cluster.engine(node).client()) as client:
-            for item in items:
+            for item, platform in items.items():
                 try:
-                    _pull(client, cluster, node, item)
+                    _pull(client, cluster, item, platform)
                 except (docker.errors.DockerException, requests.RequestException, UserError) as error:
                     failed.append(f"{node.name} cannot pull {item}: {reason(error)}")
     except (docker.errors.DockerException, requests.RequestException) as error:
@@ -117,14 +116,14 @@ def _pull_all(cluster: Cluster, node: Node, items: Iterable[Item]) -> tuple[int,
     return len(items) - len(failed), failed
 
 
-def _pull(client: docker.DockerClient, cluster: Cluster, node: Node, item: Item) -> None:
+def _pull(client: docker.DockerClient, cluster: Cluster, item: Item, platform: str) -> None:
     login = Registry.of(cluster).login
     reference = f"{cluster.registry}/{item.name}@{item.digest}"
     there = _has(client, reference)
     said: Iterable[Mapping[str, Any]] = client.api.pull(
         f"{cluster.registry}/{item.name}",
         tag=item.digest,
-        platform=str(node.platform),
+        platform=platform,
         auth_config={"username": login.user, "password": login.password},
         stream=True,
         decode=True,

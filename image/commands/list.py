@@ -10,7 +10,7 @@ from image import cluster, listing, options, stock, usage
 
 
 @click.command("list")
-@options.as_json("a list of objects with image, tag, digest, platforms, bytes, pushed and services")
+@options.as_json("a list of objects with image, tag, digest, platforms, bytes, pushed, services and damage")
 @click.pass_obj
 def command(chosen: options.Chosen, as_json: bool) -> None:
     r"""Show what the registry holds, and which service uses it.

@@ -101,6 +101,16 @@ def test_a_misspelt_variable_is_answered_with_the_nearest(tmp_path, written, mea
         template.render({**template.variables(CLUSTER, IMAGES, settings.read()), "mirrors": {}}, file)
 
 
+def test_a_name_that_is_no_word_is_told_as_a_template_can_say_it(tmp_path):
+    file = tmp_path / "stack.yml.j2"
+    file.write_text("{{ images.my-app }}\n")
+    with pytest.raises(UserError, match="images") as seen:
+        template.render({"images": {"my-app": "x"}}, file)
+    assert 'images["my-app"]' in seen.value.message
+    file.write_text('{{ images["my-app"] }}\n')
+    assert template.render({"images": {"my-app": "x"}}, file) == "x\n"
+
+
 def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
     file = tmp_path / "stack.yml.j2"
     file.write_text("services:\n  {% if %}\n")

@@ -18,7 +18,7 @@ from image import plan
 from tests.commands import ROOT, Lab, command
 from tests.conftest import NAME
 from tests.image.lab_registry import login, manifest
-from tests.image.test_images_on_the_lab import NAMES, platforms
+from tests.image.test_images_on_the_lab import platforms
 
 pytestmark = pytest.mark.matrix
 
@@ -32,10 +32,13 @@ PLAYERS = {
 SHOWS = {
     "alertmanager": ("--version", "version {}"),
     "busybox": ("--help", "BusyBox v{}"),
+    "gateway": ("version", "Caddy v{}"),
     "node_exporter": ("--version", "version {}"),
     "prometheus": ("--version", "version {}"),
     "registry": ("--version", " v{}"),
+    "whiskers": ("-version", "whiskers {}"),
 }
+"""By the image's name: what its program is started with, and what it then prints."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def matrix(engine: None) -> Iterator[Lab]:
     every = tuple(word for platform in PLAYERS for word in ("--platform", platform))
     with Lab(f"{NAME}-matrix").fresh(1) as lab:
         lab.provision().ok()
-        for name in ("registry", *(name for name in NAMES if name != "registry")):
+        for name in ("registry", *(name for name in SHOWS if name != "registry")):
             lab.image("build-all", name, *every).ok()
         yield lab
 
@@ -67,7 +70,7 @@ def program(lab: Lab, name: str, digest: str) -> bytes:
 
 
 @pytest.mark.parametrize("platform", PLAYERS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHOWS)
 def test_every_program_starts_on_every_platform_as_the_registry_has_it(
     matrix: Lab, name: str, platform: str, tmp_path: Path
 ) -> None:
@@ -83,7 +86,7 @@ def test_every_program_starts_on_every_platform_as_the_registry_has_it(
 
 
 def test_no_two_platforms_share_an_image(matrix: Lab) -> None:
-    for name in NAMES:
+    for name in SHOWS:
         (image,) = plan.read((name,))
         found = platforms(matrix, name, image.tag)
         assert set(found) == set(PLAYERS)

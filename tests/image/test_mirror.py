@@ -17,6 +17,8 @@ from image.mirror import Upstream
 from image.mirrors import Mirror
 from image.platform import Platform
 from image.reference import Reference
+from image.registry import Login, Registry
+from image.skopeo import Access, Skopeo
 
 DIGESTS = [f"sha256:{number:064x}" for number in range(9)]
 GRAFANA = Mirror("grafana", Reference.parse("grafana/grafana:12"), digest=DIGESTS[1], index=DIGESTS[2])
@@ -108,10 +110,41 @@ def test_an_image_of_the_same_name_from_elsewhere_needs_a_name_of_its_own() -> N
     assert found.name == "theirs"
 
 
+class Sources(Skopeo):
+    """Registries of which some do not answer."""
+
+    def manifest(self, source: Reference, digest: str = "") -> str:  # noqa: ARG002 - as in the base class
+        if source.domain == "gone.example.org":
+            raise UserError("gone.example.org does not answer")
+        return json.dumps(INDEX)
+
+
+def test_a_source_that_does_not_answer_keeps_no_other_from_being_mirrored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "_has", lambda *_: False)
+    node = Node("n1", "pi1", "198.18.0.11", "manager", True, Platform.parse("linux/arm64"))
+    cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (node,), tmp_path)
+    tool = Sources(Access(), Registry("198.18.0.11:5000", Login("shelf", "x")), tmp_path)
+    wanted = mirror.chosen({}, ["gone.example.org/gone:1", "redis:8"])
+    jobs, failed = mirror.plan(tool, cluster, wanted, None, update=False)
+    assert [job.mirror.name for job in jobs] == ["redis"]
+    assert [str(error) for error in failed] == ["gone.example.org does not answer"]
+
+
 @pytest.mark.parametrize("words", [[], ["redis", "caddy"]])
 def test_a_name_is_for_one_reference(words: list[str]) -> None:
     with pytest.raises(UserError, match="--name x belongs to one reference"):
         mirror.chosen(RECORDED, words, "x")
+
+
+@pytest.mark.parametrize(
+    "words", [["redis:7", "redis:8"], ["ghcr.io/a/x:1", "quay.io/b/x:1"], ["grafana", "grafana/grafana:13"]]
+)
+def test_of_two_references_of_one_name_none_is_left_out_without_a_word(words: list[str]) -> None:
+    with pytest.raises(UserError, match=r"would both be recorded as .*\n  Try: .*--name ANOTHER"):
+        mirror.chosen(RECORDED, words)
+    assert len(mirror.chosen(RECORDED, [words[0], words[0]])) == 1
 
 
 def test_other_platforms_are_another_index() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +31,17 @@ package = "."
 [starts]
 arguments = ["--version"]
 shows = "hello {version}"
+"""
+
+WEB_UI = """
+[web_ui]
+folder = "web/ui"
+script = "build"
+output = "static"
+target = "/ui"
+pnpm = "10.0.0"
+pnpm_integrity = "sha512-"
+
 """
 
 
@@ -59,7 +70,7 @@ def describe(folder: Path, old: str, new: str) -> None:
     (folder / "image.toml").write_text(text.replace(old, new))
 
 
-def test_the_repositorys_own_folders_are_four_images() -> None:
+def test_the_repositorys_own_folders_are_images() -> None:
     images = {image.name: image for image in plan.read()}
     assert set(images) >= {"alertmanager", "busybox", "node_exporter", "prometheus", "registry"}
     assert images["prometheus"].version.startswith("3."), "not the module's 0.3…"
@@ -108,6 +119,10 @@ def test_an_unknown_key_in_a_table_is_told_with_its_table(folder: Path) -> None:
         ('shows = "hello {version}"', 'shows = "hello {vers}"', "nothing stands for {vers} in 'hello {vers}'"),
         ('program = "hello"', 'program = "../../hello"', "program = '../../hello' is no file's name"),
         ('program = "hello"', 'program = ""', "program = '' is no file's name"),
+        ("Says hello", "Costs ${5}", "description = 'Costs ${5}' has a ${"),
+        ('program = "hello"', 'program = "hello"\ndata = "/data"', "data = '/data' is no folder below a root"),
+        ('program = "hello"', 'program = "hello"\ndata = "var/../../data"', "data = 'var/../../data' is no folder"),
+        ("[starts]", f"{WEB_UI}[starts]", "target = '/ui' is no folder below a root"),
         (
             'package = "."',
             'package = "."\nversion = "1.2.3"',
@@ -168,6 +183,36 @@ def test_any_pattern_gives_a_version_or_an_error_in_words(tmp_path_factory: pyte
     describe(folder, 'package = "."', f'package = "."\nversion_numbers = {json.dumps(text)}')
     with suppress(UserError):
         assert plan.read_image(folder).version
+
+
+@pytest.mark.parametrize(
+    ("replaced", "refused"),
+    [
+        ("replace example.org/lib => ../lib", True),
+        ('replace (\n\texample.org/lib v1.0.0 => "../lib" // ours\n)', True),
+        ("replace example.org/lib => ..", True),
+        ("replace example.org/lib => /srv/lib", True),
+        ("replace example.org/lib => ./lib", False),
+        ("replace example.org/lib => ./lib/../other", False),
+        ("replace example.org/lib => example.org/fork v1.0.0", False),
+        ("// replace example.org/lib => ../lib", False),
+    ],
+)
+def test_a_module_in_another_folder_is_refused_for_no_change_of_it_would_be_seen(
+    folder: Path, replaced: str, refused: bool
+) -> None:
+    with (folder / "go.mod").open("a") as opened:
+        opened.write(f"\n{replaced}\n")
+    with pytest.raises(UserError, match="is not in this folder") if refused else nullcontext():
+        plan.read_image(folder)
+
+
+def test_the_key_changes_with_a_source_file_that_a_link_leads_to(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared.go").write_text("package main\n")
+    (folder / "shared.go").symlink_to("../shared.go")
+    before = key(folder)
+    (tmp_path / "shared.go").write_text("package main // changed\n")
+    assert key(folder) != before
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,17 @@ def test_what_a_user_told_go_of_the_way_to_modules_holds(tmp_path: Path, monkeyp
 
 def test_a_program_is_compiled_once_for_two_folders(tmp_path: Path) -> None:
     assert plain(hello(tmp_path / "one"), OWN) == plain(hello(tmp_path / "two"), OWN)
+
+
+def test_a_program_that_gets_another_name_is_made_under_that_name(tmp_path: Path) -> None:
+    """As where a folder is copied to begin another image with: its source is the same, its image.toml is not."""
+    one = hello(tmp_path / "one")
+    other = replace(one, about=replace(one.about, program="greet"))
+    for packing in (False, True):
+        assert pack.ready(one, OWN, packing).file.name == "hello"
+        program = pack.ready(other, OWN, packing)
+        assert program.file.name == "greet"
+        start.prove(program.file, other, OWN)
 
 
 def test_a_program_that_does_not_compile_is_told_with_its_last_words_and_log(tmp_path: Path) -> None:

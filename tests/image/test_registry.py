@@ -7,6 +7,7 @@ import hashlib
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,9 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from image import bake, published
+from image import bake, published, upload
+from image import registry as registry_module
 from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
+from image.manifest import INDEX, digest_of
 from image.pack import Sizes
 from image.plan import Description, Image, Starts
 from image.platform import Platform
@@ -32,9 +35,10 @@ LOGIN = Login("shelf", "secret")
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `pages`, path -> body, to those who log in."""
+    """Serves `pages`, path -> body, to those who log in; of some it promises a digest."""
 
     pages: dict[str, bytes]
+    promised: dict[str, str]
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -55,10 +59,20 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 500, b'{"errors": [{"message": "the card is full"}]}'
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if self.path in self.server.promised:
+            self.send_header("Docker-Content-Digest", self.server.promised[self.path])
         if status == 200 and self.headers["Accept"] != "*/*":
             assert "application/vnd.oci.image.index.v1+json" in self.headers["Accept"]
         self.end_headers()
         self.wfile.write(body)
+
+    def do_PUT(self) -> None:
+        """As a slow card: all is there long before it is written."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.5)
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -79,7 +93,7 @@ def server_context(folder: Path, authority: Authority, address: str = "127.0.0.1
 
 def serve(context: ssl.SSLContext) -> Server:
     server = Server(("127.0.0.1", 0), Handler)
-    server.pages = {"/v2/": b"{}"}
+    server.pages, server.promised = {"/v2/": b"{}"}, {}
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     return server
@@ -133,6 +147,17 @@ def test_an_index_is_known_by_its_digest_and_platforms(server: Server, registry:
     assert found is not None
     assert found.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
     assert found.platforms == {ARM64, ARMV7}
+
+
+@pytest.mark.parametrize("body", [index(AMD64), index(ARM64)[:-9], b""])
+def test_an_index_that_is_not_what_was_pushed_is_damaged_and_a_command_says_the_way_out(
+    server: Server, registry: Registry, body: bytes
+) -> None:
+    """Not build-all, which asks for the same index first."""
+    publish(server, image(), body)
+    server.promised[f"/v2/hello/manifests/{image().tag}"] = digest_of(index(ARM64))
+    with pytest.raises(UserError, match=r"is damaged: it should be sha256:.*\n  Try: .*--context NAME verify"):
+        registry.index("hello", image().tag)
 
 
 def test_what_the_registry_has_not_is_none(registry: Registry) -> None:
@@ -200,6 +225,13 @@ def test_the_environment_does_not_choose_the_ca(
 def test_a_registry_that_does_not_run_is_told_as_such(registry: Registry) -> None:
     with pytest.raises(NoAnswerError, match=r"does not answer: .*Connection refused"):
         replace(registry, address="127.0.0.1:9").check()
+
+
+def test_a_registry_gets_the_time_that_its_card_takes_to_write(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "_TIMEOUT", 0.1)
+    upload.manifest(registry, "hello", "v1", b"{}", INDEX)
 
 
 def test_another_answer_is_told_with_its_words(server: Server, registry: Registry) -> None:
