@@ -84,6 +84,21 @@ def test_a_user_that_is_not_there_cannot_be_removed_and_the_others_are_named(clu
         users.remove(cluster, "bob")
 
 
+def test_a_user_of_all_clusters_is_not_gone_with_the_password_of_this_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cluster.credentials / "clones.toml"
+    file.write_text(
+        f'{settings.FILE.read_text()}\nann = "{bcrypt.hashpw(b"another one", bcrypt.gensalt(4)).decode()}"\n'
+    )
+    monkeypatch.setattr(settings, "FILE", file)
+    users.store(cluster, "ann", TYPED)
+    for _ in ("with a password of its own", "without"):
+        with pytest.raises(UserError, match=rf"ann stands in {file}"):
+            users.remove(cluster, "ann")
+    assert bcrypt.checkpw(b"another one", settings.of(cluster).users["ann"].encode())
+
+
 def test_a_file_that_is_no_toml_is_told_and_left_alone(cluster: Cluster) -> None:
     file = cluster.credentials / "settings.toml"
     file.write_text("users = [")
