@@ -108,6 +108,23 @@ def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
         template.render({}, file)
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{{ 1 + 'a' }}", r"line 2: unsupported operand type"),
+        ("{{ 'a' % 3 }}", "line 2: not all arguments converted"),
+        ("{{ 1 / 0 }}", "line 2: division by zero"),
+        ("{{ 'a' | tojson(1, 2) }}", "line 2: "),
+        ("\udcff", r"line \?: 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_what_a_template_cannot_work_out_is_told_with_file_and_line(tmp_path, written, said):
+    file = tmp_path / "stack.yml.j2"
+    file.write_text("services:\n" + written + "\n", errors="surrogateescape")
+    with pytest.raises(UserError, match=rf"stack\.yml\.j2, {said}"):
+        template.render({}, file)
+
+
 def test_a_swarm_without_a_node_for_prometheus_is_refused_with_the_command_that_labels_one():
     with pytest.raises(UserError, match="no node of attic has the label prometheus=true") as seen:
         template.prometheus_node(replace(CLUSTER, nodes=(PI2, PI3)))
