@@ -14,7 +14,7 @@ class Line:
     """One line of a task."""
 
     task: str
-    """Its id, and that of its node."""
+    """Its id, and that of its node; both empty where the manager itself says something, e.g. that a node is away."""
     node: str
     text: str
 
@@ -24,7 +24,8 @@ class Line:
         head, _, text = line.partition(" ")
         pairs = (pair.partition("=") for pair in head.split(","))
         details = {unquote(key): unquote(value) for key, _, value in pairs}
-        return cls(details.get("com.docker.swarm.task.id", ""), details.get("com.docker.swarm.node.id", ""), text)
+        task = details.get("com.docker.swarm.task.id", "")
+        return cls(task, details.get("com.docker.swarm.node.id", ""), text) if task else cls("", "", line)
 
 
 def read(client: docker.DockerClient, service: str, tail: int, follow: bool = False) -> Iterator[Line]:

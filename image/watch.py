@@ -40,7 +40,7 @@ _DOUBT = 20.0
 _RECENT = 60.0
 _POLL = 0.7
 _LOG_LINES = 5
-# A manager asks the nodes for their logs, and waits for one that lost its power until the connection is given up.
+# A manager's answer need not end: it waits for each node that had a task, also for one that vanished (docker/cli#4678).
 _LISTEN = 10.0
 
 Phase = Literal["waiting", "converged", "failed"]

@@ -133,6 +133,13 @@ def test_a_line_is_read_with_its_details():
     assert Line.parse(text) == Line("t1", "n2", "GET / 200")
 
 
+def test_what_the_manager_says_of_a_node_that_is_away_is_told_with_its_name():
+    text = (
+        "Error grabbing logs: rpc error: code = Unknown desc = warning: incomplete log stream. node n2 is not available"
+    )
+    assert logs.told(Line.parse(text), SNAPSHOT) == f"the manager | {text.replace('n2', 'pi2')}"
+
+
 def test_a_service_is_found_by_its_name_with_or_without_the_stacks():
     assert logs.named(SNAPSHOT, "web") == logs.named(SNAPSHOT, "shelf_web")
 

@@ -187,7 +187,7 @@ def test_services_and_tasks_read_as_the_engine_api_gives_them():
 
 
 def test_a_node_that_does_not_say_what_its_tasks_logged_holds_no_verdict_back(monkeypatch):
-    """A manager's answer stays open until the connection to a node without power is given up."""
+    """A manager's answer stays open while it waits for a node without power."""
     silent = threading.Event()
 
     def service_logs(*_: object, **__: object) -> Iterator[bytes]:
