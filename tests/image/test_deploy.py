@@ -238,3 +238,11 @@ RUNNING = (Progress("web", "converged", 2, 2),)
 )
 def test_a_deploy_says_what_it_did(outcome, told):
     assert str(outcome) == told
+
+
+def test_after_a_rollback_a_mistake_in_the_clones_settings_is_told_and_nothing_is_forgotten(tmp_path, monkeypatch):
+    (tmp_path / "settings.toml").write_text("gateway_port = 0")
+    monkeypatch.setattr(deploy, "prune", lambda *_: pytest.fail("something was forgotten"))
+    told = deploy.tidied(replace(CLUSTER, credentials=tmp_path), deploy.Outcome((), False, 3, True, RUNNING))
+    assert told.startswith("Warning: ")
+    assert "gateway_port = 0 is not a port" in told
