@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 import docker
+import requests
+import urllib3
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,16 @@ def read(client: docker.DockerClient, service: str, tail: int, follow: bool = Fa
         tail: how many lines of each task to begin with.
 
     Raises:
-        docker.errors.DockerException, requests.RequestException: the manager does not answer.
+        docker.errors.DockerException, requests.RequestException: the manager does not answer, or no longer.
     """
     chunks = client.api.service_logs(service, details=True, follow=follow, stdout=True, stderr=True, tail=str(tail))
     rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (_line(line) for line in lines)
+    try:
+        for chunk in chunks:
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (_line(line) for line in lines)
+    except (urllib3.exceptions.HTTPError, struct.error) as error:  # Docker's library lets them through
+        raise requests.ConnectionError(f"its answer broke off: {error}") from error
     if rest:
         yield _line(rest)
 
