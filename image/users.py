@@ -119,7 +119,8 @@ def taken_back(cluster: Cluster, rollout: Rollout) -> str:
 
 
 def _file(cluster: Cluster) -> Path:
-    return cluster.credentials / settings.NAME
+    """Where the settings are, also where a link leads to them: written anew, it would be a file of its own."""
+    return (cluster.credentials / settings.NAME).resolve()
 
 
 def _read(file: Path) -> tomlkit.TOMLDocument:

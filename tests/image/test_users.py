@@ -42,6 +42,17 @@ def test_other_lines_of_the_file_stay_as_they_are(cluster: Cluster) -> None:
     assert file.read_text().startswith(before)
 
 
+def test_settings_that_a_link_leads_to_are_written_where_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    kept, link = tmp_path / "mine" / "shelf.toml", cluster.credentials / "settings.toml"
+    kept.write_text("gateway_port = 8443\n")
+    link.symlink_to(kept)
+    users.store(cluster, "ann", TYPED)
+    assert link.is_symlink()
+    assert "ann" in kept.read_text()
+    assert settings.of(cluster).gateway_port == 8443
+
+
 def test_a_new_password_takes_the_old_ones_place(cluster: Cluster) -> None:
     users.store(cluster, "ann", TYPED)
     users.store(cluster, "ann", b"another one")
