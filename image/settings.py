@@ -27,7 +27,8 @@ _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}", re.A
 # One more is twice the time: a Pi Zero takes seconds for this one, at each login and, for the highest, at each start.
 _HIGHEST_COST = 12
 USER = re.compile(r"[\w.@-]+", re.ASCII)
-_ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+# Braces no, for Alertmanager would fill in what is in them: no mail is sent where it cannot.
+_ADDRESS = re.compile(r"[^@\s,;<>\"{}]+@[^@\s,;<>\"{}]+")
 _HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 _WEB = re.compile(r"https?://[^\s/]+\S*", re.ASCII)

@@ -67,6 +67,7 @@ def test_a_wrong_setting_is_told_by_its_file_and_key(tmp_path, old, new, message
         ('[prometheus]\nretention_size = "2"', "is not a size"),
         ('[mail]\nto = "ann"', r"mail\.to = 'ann' is not a mail address"),
         ('[mail]\nto = "ann@example.org, bob"', "is not a mail address"),
+        ('[mail]\nto = "{{ann}}@example.org"', "is not a mail address"),
         ('[mail]\nfrom = "a@b, c@d"', r"mail\.from = 'a@b, c@d' is not a mail address"),
         ('[mail]\nsmarthost = "smtp.example.org"', r"mail\.smarthost = .* is not HOST:PORT"),
         ('[mail]\nsmarthost = "smtp.example.org:70000"', "is not HOST:PORT"),
