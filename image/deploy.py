@@ -34,7 +34,7 @@ class Outcome:
     """Not all ran at first, or not as it should."""
     revision: int
     new: bool
-    """Whether the revision is one that the history had not."""
+    """Whether the revision has run for the first time: the history had it not, or as one that did not run."""
     progress: tuple[watch.Progress, ...]
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ def deploy(
             raise
         if not revision.good or revision.login != plan.login:
             history.settle(client, replace(revision, login=plan.login), "good")
-        return Outcome(plan.changes, plan.late, revision.number, plan.revision is None, progress)
+        return Outcome(plan.changes, plan.late, revision.number, not revision.good, progress)
 
 
 def unset(cluster: Cluster, missing: Collection[str]) -> str:

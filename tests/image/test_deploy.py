@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from image import deploy, plan, settings, template
+from image import deploy, history, plan, settings, template
 from image.cluster import Cluster, Endpoint, Node
 from image.difference import Change
 from image.errors import UserError
@@ -246,3 +247,17 @@ def test_after_a_rollback_a_mistake_in_the_clones_settings_is_told_and_nothing_i
     told = deploy.tidied(replace(CLUSTER, credentials=tmp_path), deploy.Outcome((), False, 3, True, RUNNING))
     assert told.startswith("Warning: ")
     assert "gateway_port = 0 is not a port" in told
+
+
+@pytest.mark.parametrize(("state", "new"), [("failed", True), ("unfinished", True), ("good", False)])
+def test_a_stack_that_runs_at_the_second_try_is_new_and_so_makes_room_in_the_history(monkeypatch, state, new):
+    monkeypatch.setattr(Endpoint, "client", lambda _: SimpleNamespace(close=lambda: None))
+    last = replace(revision(6), state=state)
+    plan = deploy._Plan((last,), last, stack(web="6"), (), (), "")
+    monkeypatch.setattr(deploy, "_plan", lambda *_: plan)
+    monkeypatch.setattr(deploy, "_roll_out", lambda *_: RUNNING)
+    settled = []
+    monkeypatch.setattr(history, "settle", lambda _, one, how: settled.append((one.number, how)))
+    outcome = deploy.deploy(CLUSTER, last.rollout, 60, lambda _: None)
+    assert (outcome.revision, outcome.new) == (6, new)
+    assert settled == ([(6, "good")] if new else [])
