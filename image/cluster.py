@@ -175,11 +175,12 @@ class Cluster:
         """A client of the swarm's manager; raises UserError where it stops answering."""
         import docker  # takes longer than what a quick command does
         import requests
+        from paramiko import SSHException
 
         try:
             with closing(self.endpoint.client()) as client:
                 yield client
-        except (docker.errors.DockerException, requests.RequestException) as error:
+        except (docker.errors.DockerException, requests.RequestException, SSHException) as error:
             raise UserError(
                 f"the manager of {self.name} at {self.endpoint.host} stopped answering: {error}",
                 f"{self.docker} node ls; then the same command again",

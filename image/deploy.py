@@ -13,7 +13,7 @@ from typing import Any
 import docker
 import requests
 
-from image import difference, dry_run, history, lint, secrets, sizing, status, template, watch
+from image import difference, dry_run, history, lint, secrets, settings, sizing, status, template, watch
 from image.cluster import Cluster
 from image.difference import Change
 from image.errors import UserError
@@ -34,7 +34,7 @@ class Outcome:
     """Not all ran at first, or not as it should."""
     revision: int
     new: bool
-    """Whether the revision is one that the history had not."""
+    """Whether the revision has run for the first time: the history had it not, or as one that did not run."""
     progress: tuple[watch.Progress, ...]
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ def deploy(
             raise
         if not revision.good or revision.login != plan.login:
             history.settle(client, replace(revision, login=plan.login), "good")
-        return Outcome(plan.changes, plan.late, revision.number, plan.revision is None, progress)
+        return Outcome(plan.changes, plan.late, revision.number, not revision.good, progress)
 
 
 def unset(cluster: Cluster, missing: Collection[str]) -> str:
@@ -185,6 +185,22 @@ def prune(cluster: Cluster, keep: int) -> tuple[str, ...]:
     """
     with cluster.manager() as client:
         return history.prune(client, keep)
+
+
+def tidied(cluster: Cluster, outcome: Outcome) -> str:
+    """Prune after a rollback, and say what the owner should know; empty where that is nothing.
+
+    A rollback needs nothing of the clone: a mistake in its settings does not make a failure of what is done.
+    """
+    from image import users  # its import takes longer than what a quick command does
+
+    try:
+        chosen = settings.of(cluster)
+    except UserError as error:
+        return f"Warning: what nothing needs any more was not removed: {error.message}"
+    if outcome.new:
+        prune(cluster, chosen.keep_revisions)
+    return users.taken_back(cluster, revisions(cluster)[-1].rollout)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import base64
 import getpass
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -191,7 +192,15 @@ def begun(revisions: Iterable[Revision], rollout: Rollout, note: str) -> Revisio
     """The next revision, by this user on this machine, from this clone; the swarm does not have it yet."""
     number = max((revision.number for revision in revisions), default=0) + 1
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Revision(number, "unfinished", now, f"{getpass.getuser()}@{gethostname()}", _source(), note, rollout)
+    return Revision(number, "unfinished", now, f"{_user()}@{gethostname()}", _source(), note, rollout)
+
+
+def _user() -> str:
+    """The user's name, or number where it has no name here, as in a container of a CI."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError: since Python 3.13
+        return str(os.getuid())
 
 
 def _source() -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 import docker
+import requests
+import urllib3
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Line:
     """One line of a task."""
 
     task: str
-    """Its id, and that of its node."""
+    """Its id, and that of its node; both empty where the manager itself says something, e.g. that a node is away."""
     node: str
     text: str
 
@@ -24,7 +27,8 @@ class Line:
         head, _, text = line.partition(" ")
         pairs = (pair.partition("=") for pair in head.split(","))
         details = {unquote(key): unquote(value) for key, _, value in pairs}
-        return cls(details.get("com.docker.swarm.task.id", ""), details.get("com.docker.swarm.node.id", ""), text)
+        task = details.get("com.docker.swarm.task.id", "")
+        return cls(task, details.get("com.docker.swarm.node.id", ""), text) if task else cls("", "", line)
 
 
 def read(client: docker.DockerClient, service: str, tail: int, follow: bool = False) -> Iterator[Line]:
@@ -35,13 +39,16 @@ def read(client: docker.DockerClient, service: str, tail: int, follow: bool = Fa
         tail: how many lines of each task to begin with.
 
     Raises:
-        docker.errors.DockerException, requests.RequestException: the manager does not answer.
+        docker.errors.DockerException, requests.RequestException: the manager does not answer, or no longer.
     """
     chunks = client.api.service_logs(service, details=True, follow=follow, stdout=True, stderr=True, tail=str(tail))
     rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (_line(line) for line in lines)
+    try:
+        for chunk in chunks:
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (_line(line) for line in lines)
+    except (urllib3.exceptions.HTTPError, struct.error) as error:  # Docker's library lets them through
+        raise requests.ConnectionError(f"its answer broke off: {error}") from error
     if rest:
         yield _line(rest)
 

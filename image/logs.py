@@ -27,7 +27,7 @@ def show(cluster: Cluster, service: str, follow: bool, tail: int, say: Callable[
         snapshot = watch.read(client, STACK)
         found = named(snapshot, service)
         for line in log_lines.read(client, found.id, tail, follow):
-            if line.task not in {task.id for task in snapshot.tasks}:
+            if line.task and line.task not in {task.id for task in snapshot.tasks}:
                 snapshot = watch.read(client, STACK)  # a task that is newer
             say(told(line, snapshot))
 
@@ -45,7 +45,12 @@ def named(snapshot: watch.Snapshot, name: str) -> watch.Service:
 
 
 def told(line: Line, snapshot: watch.Snapshot) -> str:
-    """A line for a person: `web.1@pi2 | text`."""
+    """A line for a person: `web.1@pi2 | text`; what the manager says of nodes, with their names."""
+    if not line.task:
+        text = line.text
+        for node in snapshot.nodes:
+            text = text.replace(node.id, node.name)
+        return f"the manager | {text}"
     task = next((task for task in snapshot.tasks if task.id == line.task), None)
     service = next((one.name for one in snapshot.services if task and one.id == task.service), "?")
     slot = f".{task.slot}" if task and task.slot else ""

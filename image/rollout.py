@@ -90,13 +90,22 @@ class Rollout:
 
     @cached_property
     def parsed(self) -> Mapping[str, Any]:
-        """The compose file's own structure; raises UserError where it is not YAML, or has no services."""
+        """The compose file's own structure, down to its services, configs and secrets, which are tables.
+
+        Raises:
+            UserError: it is not YAML, has no services, or one of these is no table.
+        """
         try:
             found = dict(yaml.load(self.compose, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 - safe ones
         except (yaml.YAMLError, TypeError, ValueError) as error:
             raise UserError(f"the compose file is not YAML: {error}", "python -m image render") from error
         if not isinstance(found.get("services"), dict):
             raise UserError("the compose file has no services", "python -m image render")
+        for kind in ("services", "configs", "secrets"):
+            _refuse_what_is_no_table(kind, found.get(kind) or {})
+            for name, entry in (found.get(kind) or {}).items():
+                # An empty config or secret has its own name and no more to say; a service has an image.
+                _refuse_what_is_no_table(f"{kind}.{name}", {} if entry is None and kind != "services" else entry)
         return found
 
     @property
@@ -108,7 +117,7 @@ class Rollout:
     def configs(self) -> frozenset[str]:
         """The names in the swarm of its configs."""
         entries = self.parsed.get("configs") or {}
-        return frozenset((entry or {}).get("name", f"{STACK}_{key}") for key, entry in entries.items())
+        return frozenset(str((entry or {}).get("name", f"{STACK}_{key}")) for key, entry in entries.items())
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -128,9 +137,8 @@ class Rollout:
         """
         named = [str(entry["file"]) for entry in (self.parsed.get("configs") or {}).values() if "file" in (entry or {})]
         named += self._variables
-        named += [
-            (service.get("credential_spec") or {}).get("file", "") for service in self.parsed["services"].values()
-        ]
+        specs = (service.get("credential_spec") for service in self.parsed["services"].values())
+        named += [str(spec.get("file", "")) for spec in specs if isinstance(spec, dict)]
         elsewhere = [path for path in self.files if path.startswith("/") or ".." in Path(path).parts]
         return tuple(sorted({*elsewhere, *filter(None, named)} - ({*self.files} - {*elsewhere})))
 
@@ -140,7 +148,7 @@ class Rollout:
         named: list[str] = []
         for service in self.parsed["services"].values():
             files = service.get("env_file") or []
-            named += [files] if isinstance(files, str) else files
+            named += map(str, files if isinstance(files, list) else [files])
         return named
 
     def refuse_what_is_not_whole(self) -> None:
@@ -171,6 +179,12 @@ class Rollout:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
             yield Path(name)
+
+
+def _refuse_what_is_no_table(name: str, value: object) -> None:
+    if not isinstance(value, dict):
+        said = "has nothing in it" if value is None else f"is {value!r}, and no table"
+        raise UserError(f"{name} of the compose file {said}", "python -m image render")
 
 
 def tell(rollout: Rollout, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:

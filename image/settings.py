@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import zoneinfo
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,11 +27,15 @@ _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}", re.A
 # One more is twice the time: a Pi Zero takes seconds for this one, at each login and, for the highest, at each start.
 _HIGHEST_COST = 12
 USER = re.compile(r"[\w.@-]+", re.ASCII)
-_ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+# Braces no, for Alertmanager would fill in what is in them: no mail is sent where it cannot.
+_ADDRESS = re.compile(r"[^@\s,;<>\"{}]+@[^@\s,;<>\"{}]+")
 _HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 _WEB = re.compile(r"https?://[^\s/]+\S*", re.ASCII)
 _PEM = "-----BEGIN CERTIFICATE-----"
+_CERTIFICATE = re.compile(rf"{_PEM}.*?-----END CERTIFICATE-----", re.DOTALL)
+_OF_MAIL = {"mail", "services", "whiskers"}
+"""The keys that say whether mail is sent, and how."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ def read(file: Path = FILE, own: Path | None = None) -> Settings:
     values = _load(file)
     chosen, last = _parsed(values, file), file
     if own is not None and own.exists():
-        chosen, last = _parsed(_over(values, _load(own)), own), own
+        differs = _load(own)
+        chosen, last = _parsed(_over(values, differs), own), own if _OF_MAIL & differs.keys() else file
     _refuse_mail_that_cannot_be_sent(chosen, last)
     return chosen
 
@@ -128,9 +134,23 @@ def _load(file: Path) -> dict[str, Any]:
         pem = (file.parent / path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: mail.ca = {path!r}: {file.parent / path} cannot be read: {error}") from error
-    if _PEM not in pem:
-        raise UserError(f"{file}: mail.ca = {path!r}: {file.parent / path} has no certificate", f"a file with {_PEM}")
+    _refuse_what_is_no_ca(pem, f"{file}: mail.ca = {path!r}: {file.parent / path}")
     return {**values, "mail": {**mail, "ca": pem}}
+
+
+def _refuse_what_is_no_ca(pem: str, where: str) -> None:
+    """Raise UserError unless there are certificates in it, all of them whole, and no key."""
+    if _PEM not in pem:
+        raise UserError(f"{where} has no certificate", f"a file with {_PEM}")
+    if "PRIVATE KEY-----" in pem:
+        raise UserError(f"{where} has a private key, and all who may ask the swarm can read it there", "a file without")
+    found = _CERTIFICATE.findall(pem)
+    try:
+        if len(found) != pem.count(_PEM):
+            raise ValueError("one has no end")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata="\n".join(found))
+    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: not ASCII
+        raise UserError(f"{where} has a certificate that cannot be read: {error}", "copy the file once more") from error
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def compose(cluster: Cluster, images: Iterable[Published]) -> Rollout:
 
 
 def render(values: Mapping[str, Any], template: Path = TEMPLATE) -> str:
-    """Fill in the template; raises UserError with its file and line where it asks for what there is not."""
+    """Fill in the template; raises UserError with its file and line where it asks for what there cannot be."""
     return _filled(values, template, lambda environment: environment.get_template(template.name))
 
 
@@ -173,6 +173,8 @@ def _filled(values: Mapping[str, Any], template: Path, load: Callable[[jinja2.En
             f"{template.name}, line {_line_of(error, template)}: {error.message}",
             _meant(error.message or "", values),
         ) from error
+    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{template.name}, line {_line_of(error, template)}: {error}") from error
 
 
 def _meant(message: str, values: Mapping[str, Any]) -> str:

@@ -77,17 +77,24 @@ def store(cluster: Cluster, name: str, password: bytes) -> Path:
 
 
 def remove(cluster: Cluster, name: str) -> Path:
-    """Take a user out of the cluster's own settings; gives the file. Raises UserError where there is none."""
+    """Take a user out of the cluster's own settings; gives the file.
+
+    Raises:
+        UserError: there is none, or the settings for all clusters have one of this name, with whose password the
+            gateway would let the user in after all.
+    """
     file = _file(cluster)
     text = _read(file)
     users = text.get(_KEY, {})
-    if name in users:
+    own = name in users
+    if own:
         del users[name]
         _write(file, text)
-        return file
     there = known(cluster)
     if name in there:
         raise UserError(f"{name} stands in {settings.FILE}, which is for all clusters", "take the line out there")
+    if own:
+        return file
     raise UserError(f"there is no user {name!r}", f"one of {', '.join(there)}" if there else "there is none at all")
 
 
@@ -112,7 +119,8 @@ def taken_back(cluster: Cluster, rollout: Rollout) -> str:
 
 
 def _file(cluster: Cluster) -> Path:
-    return cluster.credentials / settings.NAME
+    """Where the settings are, also where a link leads to them: written anew, it would be a file of its own."""
+    return (cluster.credentials / settings.NAME).resolve()
 
 
 def _read(file: Path) -> tomlkit.TOMLDocument:

@@ -7,9 +7,11 @@ services and tasks itself. The core, `judge`, is a function of values; `read` an
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -38,6 +40,8 @@ _DOUBT = 20.0
 _RECENT = 60.0
 _POLL = 0.7
 _LOG_LINES = 5
+# A manager's answer need not end: it waits for each node that had a task, also for one that vanished (docker/cli#4678).
+_LISTEN = 10.0
 
 Phase = Literal["waiting", "converged", "failed"]
 
@@ -330,15 +334,19 @@ def _fix(command: str, services: list[Progress]) -> str:
 
 
 def _last_words(client: docker.DockerClient, service: str) -> dict[str, list[str]]:
-    """By task the last lines that it logged, without what a terminal would make of them."""
+    """By task the last lines that it logged, without what a terminal would make of them; what comes in time."""
     words: dict[str, list[str]] = {}
-    try:
-        for line in log_lines.read(client, service, _LOG_LINES):
-            if text := "".join(filter(str.isprintable, line.text)):
-                words.setdefault(line.task, []).append(text)
-    except (docker.errors.DockerException, requests.RequestException):
-        return {}  # the tasks' own errors are already told
-    return words
+
+    def listen() -> None:
+        with suppress(docker.errors.DockerException, requests.RequestException):  # the tasks' own errors are told
+            for line in log_lines.read(client, service, _LOG_LINES):
+                if text := "".join(filter(str.isprintable, line.text)):
+                    words[line.task] = [*words.get(line.task, ()), text]
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    listening.join(_LISTEN)
+    return words.copy()
 
 
 def _program(template: Mapping[str, Any]) -> str:

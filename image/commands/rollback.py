@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, settings, users
+from image import cluster, deploy, options
 from image.spinner import Spinners
 
 
@@ -20,13 +20,12 @@ def command(chosen: options.Chosen, revision: int | None, timeout: float) -> Non
     python -m image --context shelf rollback 3    services and configs as they were in revision 3
 
     All comes from the swarm; this clone may have changed or be another one. What is rolled out is a new
-    revision like others: a second rollback without a number goes forth again.
+    revision like others: a second rollback without a number goes forth again. So does one after a rollback that
+    was stopped or has failed; with the number it goes on.
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
     with Spinners() as show:
         outcome = deploy.rollback(swarm, revision, timeout, show)
     click.echo(outcome)
-    if outcome.new:
-        deploy.prune(swarm, settings.of(swarm).keep_revisions)
-    if told := users.taken_back(swarm, deploy.revisions(swarm)[-1].rollout):
+    if told := deploy.tidied(swarm, outcome):
         click.echo(told, err=True)

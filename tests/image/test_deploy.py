@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from image import deploy, plan, settings, template
+from image import deploy, history, plan, settings, template
 from image.cluster import Cluster, Endpoint, Node
 from image.difference import Change
 from image.errors import UserError
@@ -115,6 +116,23 @@ def test_a_templates_mistake_is_told_with_file_and_line(tmp_path):
     file = tmp_path / "stack.yml.j2"
     file.write_text("services:\n  {% if %}\n")
     with pytest.raises(UserError, match=r"stack\.yml\.j2, line 2: "):
+        template.render({}, file)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{{ 1 + 'a' }}", r"line 2: unsupported operand type"),
+        ("{{ 'a' % 3 }}", "line 2: not all arguments converted"),
+        ("{{ 1 / 0 }}", "line 2: division by zero"),
+        ("{{ 'a' | tojson(1, 2) }}", "line 2: "),
+        ("\udcff", r"line \?: 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_what_a_template_cannot_work_out_is_told_with_file_and_line(tmp_path, written, said):
+    file = tmp_path / "stack.yml.j2"
+    file.write_text("services:\n" + written + "\n", errors="surrogateescape")
+    with pytest.raises(UserError, match=rf"stack\.yml\.j2, {said}"):
         template.render({}, file)
 
 
@@ -231,3 +249,25 @@ RUNNING = (Progress("web", "converged", 2, 2),)
 )
 def test_a_deploy_says_what_it_did(outcome, told):
     assert str(outcome) == told
+
+
+def test_after_a_rollback_a_mistake_in_the_clones_settings_is_told_and_nothing_is_forgotten(tmp_path, monkeypatch):
+    (tmp_path / "settings.toml").write_text("gateway_port = 0")
+    monkeypatch.setattr(deploy, "prune", lambda *_: pytest.fail("something was forgotten"))
+    told = deploy.tidied(replace(CLUSTER, credentials=tmp_path), deploy.Outcome((), False, 3, True, RUNNING))
+    assert told.startswith("Warning: ")
+    assert "gateway_port = 0 is not a port" in told
+
+
+@pytest.mark.parametrize(("state", "new"), [("failed", True), ("unfinished", True), ("good", False)])
+def test_a_stack_that_runs_at_the_second_try_is_new_and_so_makes_room_in_the_history(monkeypatch, state, new):
+    monkeypatch.setattr(Endpoint, "client", lambda _: SimpleNamespace(close=lambda: None))
+    last = replace(revision(6), state=state)
+    plan = deploy._Plan((last,), last, stack(web="6"), (), (), "")
+    monkeypatch.setattr(deploy, "_plan", lambda *_: plan)
+    monkeypatch.setattr(deploy, "_roll_out", lambda *_: RUNNING)
+    settled = []
+    monkeypatch.setattr(history, "settle", lambda _, one, how: settled.append((one.number, how)))
+    outcome = deploy.deploy(CLUSTER, last.rollout, 60, lambda _: None)
+    assert (outcome.revision, outcome.new) == (6, new)
+    assert settled == ([(6, "good")] if new else [])

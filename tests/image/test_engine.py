@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from paramiko import SSHException
 
 from image import cluster, engine
 from image.engine import EngineError
@@ -70,6 +72,18 @@ def test_an_error_without_words_is_told_by_its_status(body: bytes) -> None:
 def test_what_answers_and_is_no_engine_is_told(body: bytes) -> None:
     with playing(200, body) as (host, _), pytest.raises(EngineError, match="what answers is no engine"):
         engine.get(host, None, "/nodes")
+
+
+def test_a_line_of_ssh_that_breaks_off_later_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nodes() -> None:
+        raise SSHException("SSH session not active")
+
+    client = SimpleNamespace(nodes=nodes, close=lambda: None)
+    monkeypatch.setattr(cluster.Endpoint, "client", lambda _: client)
+    attic = cluster.Cluster("attic", cluster.Endpoint("ssh://pi@pi1"), (), tmp_path)
+    words = "of attic at ssh://pi@pi1 stopped answering: SSH session not active"
+    with pytest.raises(UserError, match=words), attic.manager() as manager:
+        manager.nodes()
 
 
 def test_an_engine_whose_ssh_closes_the_line_is_told() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import random
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -169,3 +170,10 @@ def test_the_same_stack_from_a_registry_that_moved_since_is_nothing_to_go_back_t
     found = history.before([*past, moved])
     assert found
     assert found.number == 1
+
+
+def test_who_has_no_name_on_this_machine_is_known_by_a_number(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    assert history.begun((), ROLLOUT, "").by.startswith("4000000001@")

@@ -54,6 +54,24 @@ def test_what_is_no_yaml_is_told_in_words():
 
 
 @pytest.mark.parametrize(
+    ("compose", "said"),
+    [
+        ("services: {web: }", "services.web of the compose file has nothing in it"),
+        ("services: {web: [a]}", "services.web of the compose file is ['a'], and no table"),
+        ("configs: [a]\n" + WEB % "", "configs of the compose file is ['a'], and no table"),
+        ("configs: {a: b}\n" + WEB % "", "configs.a of the compose file is 'b', and no table"),
+        ("secrets: {a: 5}\n" + WEB % "", "secrets.a of the compose file is 5, and no table"),
+        (WEB % ", env_file: 5", "names files that do not belong to it: 5"),
+        (WEB % ", env_file: [{path: a}]", "names files that do not belong to it: {'path': 'a'}"),
+    ],
+)
+def test_what_is_no_compose_file_is_told_in_words_and_not_by_a_mistake_of_ours(compose, said):
+    with pytest.raises(UserError) as seen:
+        Rollout(compose, {}).refuse_what_is_not_whole()
+    assert said in seen.value.message
+
+
+@pytest.mark.parametrize(
     ("compose", "files", "said"),
     [
         ("configs: {a: {file: b}}\n" + WEB % "", {}, "names files that do not belong to it: b"),

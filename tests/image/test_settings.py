@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import certifi
 import pytest
 
 from image import plan, settings, table
@@ -65,6 +67,7 @@ def test_a_wrong_setting_is_told_by_its_file_and_key(tmp_path, old, new, message
         ('[prometheus]\nretention_size = "2"', "is not a size"),
         ('[mail]\nto = "ann"', r"mail\.to = 'ann' is not a mail address"),
         ('[mail]\nto = "ann@example.org, bob"', "is not a mail address"),
+        ('[mail]\nto = "{{ann}}@example.org"', "is not a mail address"),
         ('[mail]\nfrom = "a@b, c@d"', r"mail\.from = 'a@b, c@d' is not a mail address"),
         ('[mail]\nsmarthost = "smtp.example.org"', r"mail\.smarthost = .* is not HOST:PORT"),
         ('[mail]\nsmarthost = "smtp.example.org:70000"', "is not HOST:PORT"),
@@ -132,10 +135,40 @@ def test_what_differs_in_one_cluster_lies_over_the_clones(tmp_path):
     }
 
 
+def test_mail_that_cannot_be_sent_is_told_with_the_file_that_says_something_of_mail(tmp_path):
+    clones, own = tmp_path / "clones.toml", tmp_path / "settings.toml"
+    clones.write_text(GOOD.replace('to = ""', 'to = "ann@example.org"', 1))
+    for text, file in ((f'[users]\nann = "{HASH}"', clones), ('[mail]\nfrom = "shelf@example.org"', own)):
+        own.write_text(text)
+        with pytest.raises(UserError, match=r"mail\.to = .* needs .*smarthost in") as seen:
+            settings.read(clones, own)
+        assert seen.value.message.startswith(f"{file}: ")
+
+
+CA = re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", certifi.contents(), re.DOTALL)[0]
+
+
 def test_a_certificate_lies_beside_the_file_that_names_it(tmp_path):
-    pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
-    (tmp_path / "mail-ca.pem").write_text(pem)
-    assert layered(tmp_path, '[mail]\nca = "mail-ca.pem"').mail.ca == pem
+    for pem in (CA, f"# é: two of them\n{CA}{CA}"):
+        (tmp_path / "mail-ca.pem").write_text(pem, encoding="utf-8")
+        assert layered(tmp_path, '[mail]\nca = "mail-ca.pem"').mail.ca == pem
+
+
+@pytest.mark.parametrize(
+    ("pem", "message"),
+    [
+        (f"{CA}-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----\n", "has a private key"),
+        (CA[:500], "has a certificate that cannot be read: one has no end"),
+        (CA + CA[:500], "has a certificate that cannot be read: one has no end"),
+        (CA[:500] + "\n" + CA[-200:], "has a certificate that cannot be read"),
+        (f"{CA[:500]}é{CA[500:]}", "has a certificate that cannot be read"),
+    ],
+    ids=["a key", "no end", "a second one without an end", "a gap", "not ASCII"],
+)
+def test_a_file_that_is_not_certificates_alone_is_refused_and_not_handed_out(tmp_path, pem, message):
+    (tmp_path / "mail-ca.pem").write_text(pem, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"mail\.ca = 'mail-ca\.pem': .*mail-ca\.pem {message}"):
+        layered(tmp_path, '[mail]\nca = "mail-ca.pem"')
 
 
 @pytest.mark.parametrize("time", ["", "15d", "36h", "1y2w3d", "90m"])

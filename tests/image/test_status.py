@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import docker
 import pytest
+import requests
 
-from image import logs, status
+from image import log_lines, logs, status
 from image.cluster import Node
 from image.errors import UserError
 from image.log_lines import Line
@@ -131,6 +136,44 @@ def test_a_line_is_told_with_its_task_and_node(line, told):
 def test_a_line_is_read_with_its_details():
     text = "com.docker.swarm.node.id=n2,com.docker.swarm.service.id=s1,com.docker.swarm.task.id=t1,x=a%2Cb GET / 200"
     assert Line.parse(text) == Line("t1", "n2", "GET / 200")
+
+
+@pytest.mark.parametrize("end", ["", "4\r\n\1\0\0\0\r\n0\r\n\r\n"], ids=["between two lines", "within one"])
+def test_a_log_that_breaks_off_is_a_manager_that_does_not_answer(end):
+    text = "com.docker.swarm.task.id=t1 hello\n"
+    frame = f"\1\0\0\0\0\0\0{chr(len(text))}{text}"
+
+    class Manager(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = json.dumps({"Spec": {"TaskTemplate": {"ContainerSpec": {}}}})
+            if logs := "/logs?" in self.path:
+                body = f"{len(frame):x}\r\n{frame}\r\n{end}"
+            self.send_response(200)
+            self.send_header(*(("Transfer-Encoding", "chunked") if logs else ("Content-Length", str(len(body)))))
+            self.end_headers()
+            self.wfile.write(body.encode())
+            self.close_connection = True
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Manager) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        client = docker.DockerClient(base_url=f"tcp://127.0.0.1:{server.server_port}", version="1.41")
+        lines = log_lines.read(client, "web", 5, follow=True)
+        assert next(lines) == Line("t1", "", "hello")
+        with pytest.raises(requests.ConnectionError, match="broke off"):
+            next(lines)
+        server.shutdown()
+
+
+def test_what_the_manager_says_of_a_node_that_is_away_is_told_with_its_name():
+    text = (
+        "Error grabbing logs: rpc error: code = Unknown desc = warning: incomplete log stream. node n2 is not available"
+    )
+    assert logs.told(Line.parse(text), SNAPSHOT) == f"the manager | {text.replace('n2', 'pi2')}"
 
 
 def test_a_service_is_found_by_its_name_with_or_without_the_stacks():

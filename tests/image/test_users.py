@@ -42,6 +42,17 @@ def test_other_lines_of_the_file_stay_as_they_are(cluster: Cluster) -> None:
     assert file.read_text().startswith(before)
 
 
+def test_settings_that_a_link_leads_to_are_written_where_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    kept, link = tmp_path / "mine" / "shelf.toml", cluster.credentials / "settings.toml"
+    kept.write_text("gateway_port = 8443\n")
+    link.symlink_to(kept)
+    users.store(cluster, "ann", TYPED)
+    assert link.is_symlink()
+    assert "ann" in kept.read_text()
+    assert settings.of(cluster).gateway_port == 8443
+
+
 def test_a_new_password_takes_the_old_ones_place(cluster: Cluster) -> None:
     users.store(cluster, "ann", TYPED)
     users.store(cluster, "ann", b"another one")
@@ -82,6 +93,21 @@ def test_a_user_that_is_not_there_cannot_be_removed_and_the_others_are_named(clu
     users.store(cluster, "ann", TYPED)
     with pytest.raises(UserError, match=r"there is no user 'bob'\n.*one of ann"):
         users.remove(cluster, "bob")
+
+
+def test_a_user_of_all_clusters_is_not_gone_with_the_password_of_this_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cluster.credentials / "clones.toml"
+    file.write_text(
+        f'{settings.FILE.read_text()}\nann = "{bcrypt.hashpw(b"another one", bcrypt.gensalt(4)).decode()}"\n'
+    )
+    monkeypatch.setattr(settings, "FILE", file)
+    users.store(cluster, "ann", TYPED)
+    for _ in ("with a password of its own", "without"):
+        with pytest.raises(UserError, match=rf"ann stands in {file}"):
+            users.remove(cluster, "ann")
+    assert bcrypt.checkpw(b"another one", settings.of(cluster).users["ann"].encode())
 
 
 def test_a_file_that_is_no_toml_is_told_and_left_alone(cluster: Cluster) -> None:

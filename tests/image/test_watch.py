@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from image import watch
 from image.cluster import Node
 from image.platform import Platform
 from image.watch import Progress, Service, Snapshot, Task, converged, eligible, judge
@@ -179,6 +184,22 @@ def test_services_and_tasks_read_as_the_engine_api_gives_them():
     # where it may run is no part of what it runs
     assert task.template == service.template
     assert one(service, task).running == 1
+
+
+def test_a_node_that_does_not_say_what_its_tasks_logged_holds_no_verdict_back(monkeypatch):
+    """A manager's answer stays open while it waits for a node without power."""
+    silent = threading.Event()
+
+    def service_logs(*_: object, **__: object) -> Iterator[bytes]:
+        yield b"com.docker.swarm.task.id=t1 I give up\n"
+        silent.wait(60)
+
+    monkeypatch.setattr(watch, "_LISTEN", 0.2)
+    client = SimpleNamespace(api=SimpleNamespace(service_logs=service_logs))
+    begun = time.monotonic()
+    assert watch._last_words(client, "shelf_web") == {"t1": ["I give up"]}
+    assert time.monotonic() - begun < 30
+    silent.set()
 
 
 states = st.sampled_from(["new", "pending", "preparing", "starting", "running", "failed", "rejected", "shutdown"])
