@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pki.folder import write_private
+from pki.folder import DOCKERS_OWN, write_private
 
 ENGINE_PORT = 2376
-DEFAULT = "default"
+DEFAULT = DOCKERS_OWN
 """The context that stands in no store: DOCKER_HOST, or this machine's own engine."""
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 
