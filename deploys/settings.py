@@ -145,6 +145,9 @@ class HostSettings:
     labels: Mapping[str, str] = _setting(_labels, dict)
 
 
+# What hostnamectl(1) takes as it is: of any other name it leaves out what does not fit, and says nothing.
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOSTNAME: Final = re.compile(rf"(?=.{{1,63}}\Z){_LABEL}(\.{_LABEL})*")
 _KNOWN: Final = frozenset(one.name for kind in (ClusterSettings, HostSettings) for one in fields(kind))
 
 
@@ -175,3 +178,10 @@ def unknown(names: Iterable[str]) -> str:
         near = difflib.get_close_matches(name, [*_KNOWN, *pyinfras], n=1)
         return f"unknown setting `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
     return ""
+
+
+def misnamed(name: str) -> str:
+    """What is said of a host's name that no hostname can be; empty if it can."""
+    if _HOSTNAME.fullmatch(name):
+        return ""
+    return f"{name!r} cannot be a hostname; use letters, digits and '-', e.g. 'pi1'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pyinfra.api.exceptions import DeployError
 
-from deploys.settings import ClusterSettings, parse
+from deploys.settings import ClusterSettings, misnamed, parse
 
 OTHERS = {"cluster_name": "x", "registry_node": "x", "prometheus_node": "x", "overlay_pool": "10.0.0.0/16"}
 
@@ -22,3 +22,15 @@ def test_the_registrys_data_may_lie_in_a_folder(path: str) -> None:
 def test_what_is_no_folders_path_is_refused(wrong: object) -> None:
     with pytest.raises(DeployError, match=r"registry_data = .* is not the path of a folder"):
         parse(ClusterSettings, {**OTHERS, "registry_data": wrong}, "x")
+
+
+@pytest.mark.parametrize("name", ["pi1", "Pi-1", "4", "pi1.example.org", "a" * 63])
+def test_a_hosts_name_may_be_any_hostname(name: str) -> None:
+    assert misnamed(name) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["", "pi_1", "pi 1", "küche", "-pi", "pi-", "pi1.", ".pi", "a..b", "pi1\n", "@local", "a/b", "a" * 64]
+)
+def test_a_host_whose_name_would_not_become_its_hostname_is_refused_by_name(name: str) -> None:
+    assert repr(name) in misnamed(name)
