@@ -569,6 +569,20 @@ def test_a_damaged_certificate_is_a_failure() -> None:
     only(with_host(tls("pi2", replace(TLS["pi2"], server_certificate="garbage"))), "pi2", "certificate", F, "damaged")
 
 
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["hosts", "insecure-registries", "log-opts", "log-driver", "iptables"]), ANY))
+def test_any_daemon_json_is_judged(said: dict[str, Any]) -> None:
+    host = engine(daemon_json=said)
+    for check in ("daemon.json", "container logs", "certificate", "private key"):
+        assert CHECKS[check](host, WELL)
+
+
 @given(st.text())
 def test_any_certificate_text_is_judged(text: str) -> None:
     for state in (replace(TLS["pi2"], server_certificate=text), replace(TLS["pi2"], ca=text)):
