@@ -24,6 +24,17 @@ def test_what_is_no_folders_path_is_refused(wrong: object) -> None:
         parse(ClusterSettings, {**OTHERS, "registry_data": wrong}, "x")
 
 
+@pytest.mark.parametrize("pool", ["10.201.0.0/16", "10.0.0.0/8", "10.201.4.0/23"])
+def test_a_pool_that_holds_the_stacks_networks_is_taken(pool: str) -> None:
+    assert parse(ClusterSettings, {**OTHERS, "overlay_pool": pool}, "x").overlay_pool == pool
+
+
+@pytest.mark.parametrize("pool", ["10.201.0.0/24", "10.201.0.0/28", "10.201.0.7"])
+def test_a_pool_in_which_the_stack_would_find_no_network_is_refused(pool: str) -> None:
+    with pytest.raises(DeployError, match=r"overlay_pool = .* is too small: .* take a /24 of it"):
+        parse(ClusterSettings, {**OTHERS, "overlay_pool": pool}, "x")
+
+
 @pytest.mark.parametrize("name", ["pi1", "Pi-1", "4", "pi1.example.org", "a" * 63])
 def test_a_hosts_name_may_be_any_hostname(name: str) -> None:
     assert misnamed(name) == ""
