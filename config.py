@@ -34,4 +34,6 @@ _operations = _command.params["operations"] if _command else ()
 if any(Path(each).name == "doctor.py" for each in _operations):
     from deploys import diagnosis
 
+    # What pyinfra itself finds wrong, such as a mistake in the inventory, would end with 1: warnings.
+    click.ClickException.exit_code = diagnosis.FAILED
     diagnosis.prepare(ctx_state.get(), _operations)

@@ -1,7 +1,7 @@
 """Your Pis. Write each one's name and fixed address; then `pyinfra inventory.py deploys/swarm.py`.
 
 The address must stay: reserve it in your router, or let the deploy fix it (`static` below). The name becomes the
-Pi's hostname. What holds for the whole cluster is in group_data/all.py.
+Pi's hostname: letters, digits and `-`. What holds for the whole cluster is in group_data/all.py.
 
 A host may also say
     "static": True, "ssh_hostname": "192.168.1.87"   make `address` its own; it is at ssh_hostname now, which may go

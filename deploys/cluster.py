@@ -13,7 +13,7 @@ from pyinfra.api import Host
 from pyinfra.api.exceptions import DeployError
 
 from deploys import passwords
-from deploys.settings import ClusterSettings, HostSettings, parse, unknown
+from deploys.settings import ClusterSettings, HostSettings, misnamed, parse, unknown
 from operations import leader
 from operations.swarm import tolerance
 from operations.tls import Issuer
@@ -85,6 +85,8 @@ def _described(hosts: tuple[Host, ...]) -> Description:
     if not managers:
         raise DeployError("the inventory has no manager; put one host into the list `managers`")
     for host in hosts:
+        if objection := misnamed(host.name):
+            raise DeployError(f"the inventory's {objection}")
         _check_groups(host)
         _check_names(host)
     of = {host.name: parse(HostSettings, _said(host), host.name) for host in hosts}

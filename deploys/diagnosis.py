@@ -16,7 +16,7 @@ from deploys.examination import evidence
 from doctor.report import Report, examine
 
 _FORMATS = ("table", "json")
-_FAILED = 2
+FAILED = 2
 
 
 def run(state: State) -> NoReturn:
@@ -31,7 +31,7 @@ def run(state: State) -> NoReturn:
         logger.error(f"the doctor cannot begin: {error}")
         if as_json:
             _say(json.dumps({"verdict": "failure", "why": str(error), "hosts": {}}))
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
     _print(report, as_json)
     # pyinfra closes its connections on the way out.
     sys.exit(report.exit_code)
@@ -48,7 +48,7 @@ def prepare(state: State, operations: Sequence[str]) -> None:
     """
     if len(operations) > 1:
         logger.error(f"the doctor ends the run, so run it alone, not with {' '.join(operations)}")
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
 
     def fail_hosts(hosts_to_fail: Collection[Host], activated_count: int | None = None) -> None:
         del activated_count  # pyinfra's signature

@@ -15,6 +15,7 @@ from pki.context import ENGINE_PORT, Context
 def checked(cluster: Cluster) -> None:
     """Nothing is touched where the hosts contradict each other or the inventory."""
     swarm.agreed(name="Compare the hosts", pool=cluster.settings.overlay_pool)
+    context.free(name="Look for a docker context of the same name", contexts=_contexts(cluster))
 
 
 @deploy("Swarm")
@@ -87,15 +88,17 @@ def readmit(cluster: Cluster, issuer: Issuer) -> None:
 
 def write_context(cluster: Cluster) -> None:
     """Have docker's command line on this computer reach the manager that speaks for the swarm."""
-    context.written(
-        name="Write the docker context",
-        contexts={
-            name: Context(
-                name=cluster.settings.cluster_name,
-                host=f"tcp://{cluster.hosts[name].address}:{ENGINE_PORT}",
-                certificates=cluster.folder,
-                description=f"The swarm of {name}, by provisioning",
-            )
-            for name in cluster.managers
-        },
-    )
+    context.written(name="Write the docker context", contexts=_contexts(cluster))
+
+
+def _contexts(cluster: Cluster) -> dict[str, Context]:
+    """The docker context, by the manager that it leads to."""
+    return {
+        name: Context(
+            name=cluster.settings.cluster_name,
+            host=f"tcp://{cluster.hosts[name].address}:{ENGINE_PORT}",
+            certificates=cluster.folder,
+            description=f"The swarm of {name}",
+        )
+        for name in cluster.managers
+    }

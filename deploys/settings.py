@@ -13,6 +13,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.connectors.ssh import ConnectorData
 
 from facts.swarm import Availability
+from operations.swarm import SUBNET_SIZE
 
 T = TypeVar("T")
 Parse = Callable[[str, object], Any]
@@ -43,6 +44,17 @@ def _network(name: str, value: object) -> str:
         return str(ipaddress.IPv4Network(value))
     except ValueError as error:
         raise DeployError(f"{name} = {value!r} is not a network such as '10.201.0.0/16': {error}") from None
+
+
+def _pool(name: str, value: object) -> str:
+    """A network that holds two overlay networks at least: the swarm's own, for published ports, and the stack's."""
+    pool = _network(name, value)
+    if ipaddress.IPv4Network(pool).prefixlen >= SUBNET_SIZE:
+        raise DeployError(
+            f"{name} = {value!r} is too small: the swarm, the stack and each of your own overlay networks take a"
+            f" /{SUBNET_SIZE} of it, e.g. '10.201.0.0/16'"
+        )
+    return pool
 
 
 def _version(name: str, value: object) -> str:
@@ -116,7 +128,7 @@ class ClusterSettings:
     cluster_name: str = _setting(_text)
     registry_node: str = _setting(_text)
     prometheus_node: str = _setting(_text)
-    overlay_pool: str = _setting(_network)
+    overlay_pool: str = _setting(_pool)
     registry_data: str | None = _setting(_optional(_folder), None)
     autolock: bool = _setting(_flag, False)
     ca_passphrase_file: str | None = _setting(_optional(_text), None)
@@ -145,6 +157,9 @@ class HostSettings:
     labels: Mapping[str, str] = _setting(_labels, dict)
 
 
+# What hostnamectl(1) takes as it is: of any other name it leaves out what does not fit, and says nothing.
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOSTNAME: Final = re.compile(rf"(?=.{{1,63}}\Z){_LABEL}(\.{_LABEL})*")
 _KNOWN: Final = frozenset(one.name for kind in (ClusterSettings, HostSettings) for one in fields(kind))
 
 
@@ -175,3 +190,10 @@ def unknown(names: Iterable[str]) -> str:
         near = difflib.get_close_matches(name, [*_KNOWN, *pyinfras], n=1)
         return f"unknown setting `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
     return ""
+
+
+def misnamed(name: str) -> str:
+    """What is said of a host's name that no hostname can be; empty if it can."""
+    if _HOSTNAME.fullmatch(name):
+        return ""
+    return f"{name!r} cannot be a hostname; use letters, digits and '-', e.g. 'pi1'"

@@ -67,12 +67,21 @@ class Registry:
     def _images(self) -> Iterator[Image]:
         repositories = self._get("/v2/_catalog").json()["repositories"] or []
         for repository in repositories[:_REPOSITORIES]:
-            named = self._get(f"/v2/{repository}/tags/list").json()["tags"] or ()
-            tags = [tag for tag in named if not _NO_IMAGE.fullmatch(tag)]
+            tags = [tag for tag in self._tags(repository) if not _NO_IMAGE.fullmatch(tag)]
             if tags:
                 found = self._get(f"/v2/{repository}/manifests/{tags[0]}")
                 digest = found.headers["Docker-Content-Digest"]
                 yield Image(f"{self.address}/{repository}@{digest}", self._size(repository, found.json()))
+
+    def _tags(self, repository: str) -> list[str]:
+        """A repository's tags; one that never had any, as after a push that was cut off, is not known by name."""
+        try:
+            named: list[str] | None = self._get(f"/v2/{repository}/tags/list").json()["tags"]
+        except requests.HTTPError as error:
+            if error.response.status_code == requests.codes.not_found:
+                return []
+            raise
+        return named or []
 
     def _size(self, repository: str, manifest: dict[str, Any]) -> int:
         if "manifests" in manifest:  # an index: its first platform stands for all

@@ -95,7 +95,9 @@ class Host(Part[HostState]):
         "memory": "grep -qw memory /sys/fs/cgroup/cgroup.controllers || test -d /sys/fs/cgroup/memory && echo yes",
         "cmdline_path": "for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do"
         ' if test -f "$file"; then echo "$file"; break; fi; done',
-        "cmdline": "cat /boot/firmware/cmdline.txt || cat /boot/cmdline.txt",
+        # The first that is there, and no other: since bookworm the second one only says where the first one is.
+        "cmdline": "for file in /boot/firmware/cmdline.txt /boot/cmdline.txt; do"
+        ' if test -f "$file"; then cat "$file"; break; fi; done',
         "booted_with": "cat /proc/cmdline",
         "routes": "ip -4 -o route show | grep --invert-match --extended-regexp ' dev (docker|br-|veth)'",
     }

@@ -15,10 +15,11 @@ registry_node = "pi1"
 # registry_data = None  # or "/mnt/ssd/registry"
 
 # The host whose disk keeps Prometheus' data: a 64-bit one where there is one (the doctor says so, too), with a good
-# card or an SSD.
+# card or an SSD. After a change it begins anew there; what was measured before stays where it was.
 prometheus_node = "pi1"
 
-# Where the swarm's overlay networks get their addresses. It must not overlap your home network.
+# Where the swarm's overlay networks get their addresses. It must not overlap your home network. A swarm keeps the one
+# that it was started with, whatever stands here later.
 overlay_pool = "10.201.0.0/16"
 
 # The engine: the distribution's docker.io, or Docker's own packages. For these, engine_repository is the address

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from image.errors import UserError
+from pki.folder import DOCKERS_OWN
 
 CLONE = Path(__file__).resolve().parent.parent
 DEFAULT_NAME = "lab"
@@ -35,6 +36,10 @@ class Lab:
             raise UserError(
                 f"lab {name!r} cannot be a name of containers",
                 "a letter, then letters, digits and dashes, 31 at most, all lower case",
+            )
+        if name == DOCKERS_OWN:
+            raise UserError(
+                f"lab {name!r}: docker calls this computer's own engine so", "another name: LAB=other make demo"
             )
         return cls(name)
 

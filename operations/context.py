@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra.api.command import PyinfraCommand
 
 from operations import leader
 from operations.known import converges
-from operations.refusal import OnController
+from operations.refusal import OnController, Refused
 from operations.tls import Issuer
 from pki.authority import Authority
-from pki.context import Context, docker_config_folder
+from pki.context import Context, docker_config_folder, is_a_persons, leads_to
 from pki.people import client_files, has_stale_clients, readmit
 
 
@@ -40,6 +41,31 @@ def announce(people: Sequence[str], issuer: Issuer) -> None:
     """Say who needs new files from the cluster's owner."""
     if people:
         logger.warning(f"these people need their new files from {issuer.folder}/clients: {', '.join(people)}")
+
+
+@converges()
+def free(contexts: Mapping[str, Context]) -> Generator[PyinfraCommand, None, None]:
+    """Stop before anything is changed where a person has a docker context of that name for something else.
+
+    Args:
+        contexts: as for `written`.
+    """
+    if objection := in_the_way(contexts, docker_config_folder()):
+        raise Refused(objection)
+    host.noop("nothing is in the way")
+    yield from ()
+
+
+def in_the_way(contexts: Mapping[str, Context], config: Path) -> str:
+    """Which context of a person's these would replace in the store under `config`, with the fix; empty if none."""
+    for name in {context.name for context in contexts.values()}:
+        there = leads_to(name, config)
+        if is_a_persons(name, config) and there not in {context.host for context in contexts.values()}:
+            return (
+                f"your docker context {name!r} leads to {there or 'something else'}, and the cluster's would replace"
+                f" it: `docker context rm {name}`, or another name for the cluster; then run again"
+            )
+    return ""
 
 
 @converges()

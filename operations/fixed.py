@@ -65,13 +65,14 @@ def _by_nm(interface: Interface, fixed: Fixed) -> Steps:
         "ipv4.dns": _list(fixed.name_servers),
     }
     modify = " ".join(f"{key} {shlex.quote(value)}" for key, value in options.items())
-    # Where the profile in use is an earlier one of ours, the new one takes its place.
-    former = f" && nmcli connection delete uuid {interface.profile}" if interface.fixed else ""
+    # An earlier one of ours goes, be it in use or not: the profile in use may be one that a person made since.
+    former = f"former=$(nmcli -g UUID,NAME connection show | sed -n 's/:{ours}$//p')"
     return Steps(
         attempt=f"nmcli connection clone --temporary uuid {interface.profile} {draft}"
         f" && nmcli connection modify --temporary id {draft} {modify}"
         f" && nmcli --wait 30 connection up id {draft}",
-        keep=f"nmcli connection modify id {draft} connection.id {ours}{former}",
+        keep=f"{former} && nmcli connection modify id {draft} connection.id {ours}"
+        " && echo $former | xargs --no-run-if-empty --max-args=1 nmcli connection delete uuid",
         undo=f"nmcli connection delete id {draft}; nmcli --wait 30 connection up uuid {interface.profile}",
     )
 

@@ -131,8 +131,12 @@ def memory_cgroup() -> Generator[PyinfraCommand, None, None]:
 
 
 def lacks_flag(state: HostState) -> bool:
-    """Whether the kernel does not count memory, and its command line is a file in which it was not asked to yet."""
-    return not state.memory_cgroup and bool(state.cmdline_path) and _FLAG not in state.cmdline.split()
+    """Whether the kernel does not count memory, and its command line is a file in which it was not asked to yet.
+
+    A file that is empty, or could not be read, stays: what would be written has no `root=`, and the Pi would not start.
+    """
+    words = state.cmdline.split()
+    return not state.memory_cgroup and bool(state.cmdline_path) and bool(words) and _FLAG not in words
 
 
 def with_flag(cmdline: str) -> str:

@@ -12,7 +12,7 @@ from pyinfra.api.command import PyinfraCommand
 
 from facts.engine import TLS_FOLDER
 from facts.swarm import Swarm, SwarmNode, SwarmState
-from facts.tls import CERTS_D, HTPASSWD, Tls
+from facts.tls import CERTS_D, HTPASSWD, Tls, TlsState
 from operations import leader
 from operations.api import EngineApi
 from operations.drain import drain
@@ -21,6 +21,7 @@ from operations.leader import Leader
 from operations.quorum import objection_to_remove
 from operations.refusal import OnController, Refused
 from operations.swarm import demote, former_entries
+from pki.certificate import shared
 from pki.records import keep_swarm_id, keep_unlock_key, swarm_id
 
 _ANSWER = "yes"
@@ -195,9 +196,14 @@ def _cluster_id() -> str:
 def uncertified() -> Generator[PyinfraCommand, None, None]:
     """Forget the engine's key and certificate, the trust in the registry, and who the registry lets in."""
     found = known(Tls)
-    if not (found.ca or found.server_certificate or found.public_key or found.trusted or found.htpasswd):
+    trusted = ours(found)
+    if not (found.ca or found.server_certificate or found.public_key or trusted or found.htpasswd):
         host.noop("has none")
         return
-    yield StringCommand(
-        f"rm -rf {TLS_FOLDER} {HTPASSWD}", *(QuoteString(f"{CERTS_D}/{name}") for name in found.trusted)
-    )
+    # The CA's certificate last: a run that was cut off would not know the trust for ours without it.
+    yield StringCommand("rm -rf", *(QuoteString(f"{CERTS_D}/{name}") for name in trusted), HTPASSWD, TLS_FOLDER)
+
+
+def ours(found: TlsState) -> list[str]:
+    """The registries that the engine trusts for the cluster's CA; what a person has it trust beside them stays."""
+    return [registry for registry, ca in found.trusted.items() if shared(ca, found.ca)]

@@ -28,7 +28,8 @@ from operations.quorum import Quorum, objection_to_remove
 from operations.refusal import OnController, Refused
 from pki.records import keep_swarm_id, swarm_id
 
-_SUBNET_SIZE = 24
+SUBNET_SIZE = 24
+"""How long the prefix of each overlay network's addresses is."""
 _PATIENCE = 60  # seconds
 # On a node: the names of its labels that the inventory gave it, so that those which it no longer has can go.
 _OURS = "inventory"
@@ -134,7 +135,7 @@ def _init(address: str, pool: str, data_path_address: str, folder: Path) -> None
             "AdvertiseAddr": address,
             "DataPathAddr": data_path_address,
             "DefaultAddrPool": [pool],
-            "SubnetSize": _SUBNET_SIZE,
+            "SubnetSize": SUBNET_SIZE,
         },
     )
     keep_swarm_id(folder, api.get("/swarm")["ID"])

@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pki.folder import write_private
+from pki.folder import DOCKERS_OWN, write_private
 
 ENGINE_PORT = 2376
-DEFAULT = "default"
+DEFAULT = DOCKERS_OWN
 """The context that stands in no store: DOCKER_HOST, or this machine's own engine."""
+_MARK = ", by provisioning"
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
@@ -59,6 +60,17 @@ def leads_to(name: str, config: Path) -> str | None:
     return host if isinstance(host, str) else None
 
 
+def is_a_persons(name: str, config: Path) -> bool:
+    """Whether there is a context `name` that something else made than `Context.write`."""
+    try:
+        said = json.loads((_meta(name, config) / "meta.json").read_bytes())["Metadata"]["Description"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return not str(said).endswith(_MARK)
+
+
 def forget(name: str, host: str, config: Path) -> bool:
     """Remove the context `name` if it leads to `host`, and say whether it did."""
     if leads_to(name, config) != host:
@@ -84,11 +96,12 @@ class Context:
     host: str
     certificates: Path
     description: str = ""
+    """In the file a mark follows it, which tells ours from a person's."""
 
     def _files(self, config: Path) -> dict[Path, bytes]:
         meta = {
             "Name": self.name,
-            "Metadata": {"Description": self.description},
+            "Metadata": {"Description": f"{self.description}{_MARK}"},
             "Endpoints": {"docker": {"Host": self.host, "SkipTLSVerify": False}},
         }
         tls = _tls(self.name, config) / "docker"

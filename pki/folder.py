@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+DOCKERS_OWN = "default"
+"""The context that docker itself has; none of a cluster's can be called so."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -42,6 +44,8 @@ def existing_folder(name: str, root: Path) -> Path:
 def _path(name: str, root: Path) -> Path:
     if not _NAME.fullmatch(name):
         raise ValueError(f"cluster name {name!r}: use lower-case letters, digits and '-', e.g. 'shelf'")
+    if name == DOCKERS_OWN:
+        raise ValueError(f"cluster name {name!r}: docker calls this computer's own engine so; choose another")
     return root / ".cluster" / name
 
 

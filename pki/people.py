@@ -101,11 +101,6 @@ def has_stale_clients(authority: Authority, folder: Path, *, older_than: dt.date
     )
 
 
-def admitted(authority: Authority, folder: Path) -> tuple[str, ...]:
-    """Who has access beside the owner at present, by name."""
-    return tuple(own.name for own in sorted((folder / _CLIENTS).glob("*")) if _end(authority, own))
-
-
 def has_good_client(
     authority: Authority, folder: Path, *, older_than: dt.datetime | None = None, renewal: dt.timedelta = RENEWAL
 ) -> bool:

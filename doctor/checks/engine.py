@@ -99,7 +99,7 @@ def configuration(host: HostEvidence, _: Evidence) -> Finding:
 
 
 def _dangers(said: Mapping[str, Any], runtime: RuntimeState) -> Iterator[Finding]:
-    hosts = [str(each) for each in said.get("hosts") or []]
+    hosts = _listed(said, "hosts")
     if any(each.startswith("tcp://") for each in hosts) and said.get("tlsverify") is not True:
         yield failure(
             "tcp without tlsverify",
@@ -122,12 +122,18 @@ def _dangers(said: Mapping[str, Any], runtime: RuntimeState) -> Iterator[Finding
         yield failure(
             "iptables off", "published ports and overlay networks need its rules", f'"iptables" in {DAEMON_JSON}'
         )
-    if insecure := said.get("insecure-registries"):
+    if insecure := _listed(said, "insecure-registries"):
         yield warning(
             "insecure registries",
-            f"images from {', '.join(map(str, insecure))} can be replaced on their way",
+            f"images from {', '.join(insecure)} can be replaced on their way",
             "trust the registry's CA in /etc/docker/certs.d instead",
         )
+
+
+def _listed(said: Mapping[str, Any], key: str) -> list[str]:
+    """What a key lists; an engine that finds no list there does not start, and says so itself."""
+    found = said.get(key)
+    return [str(each) for each in found] if isinstance(found, list) else []
 
 
 def logs(host: HostEvidence, _: Evidence) -> Finding:
@@ -139,7 +145,8 @@ def logs(host: HostEvidence, _: Evidence) -> Finding:
         return unknown(state.daemon_json_error)
     said = state.daemon_json or {}
     driver = str(said.get("log-driver", "json-file"))
-    if driver == "json-file" and "max-size" not in (said.get("log-opts") or {}):
+    options = said.get("log-opts")
+    if driver == "json-file" and not (isinstance(options, Mapping) and "max-size" in options):
         return warning("json-file, no limit", _LOGS, PROVISION)
     return ok(driver)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Done, Lab, command, until
+from tests.commands import PYINFRA, Done, Lab, command, until
 
 PIS = ["pi1", "pi2", "pi3"]
 # The kernel of the machine that plays the Pis decides it.
@@ -287,6 +287,14 @@ def test_a_wrong_inventory_or_format_is_a_failure_and_no_warning(swarm: Lab, tmp
     done = doctor(swarm, "--data", "format=yaml")
     assert done.code == 2
     done.refused("'yaml'", "format=json")
+
+
+@pytest.mark.parametrize("text", ["managers = [", "import nothing_of_that_name"])
+def test_an_inventory_that_cannot_be_read_is_no_warning_also_for_make(tmp_path: Path, text: str) -> None:
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text(text)
+    assert command(PYINFRA, inventory, "deploys/doctor.py").code == 2
+    assert command("make", "doctor", f"INVENTORY={inventory}", "READY=1").code != 0
 
 
 def test_every_node_pulls_from_the_clusters_registry_and_one_that_does_not_trust_it_is_named(images: Lab) -> None:

@@ -569,6 +569,39 @@ def test_a_damaged_certificate_is_a_failure() -> None:
     only(with_host(tls("pi2", replace(TLS["pi2"], server_certificate="garbage"))), "pi2", "certificate", F, "damaged")
 
 
+@pytest.mark.parametrize(
+    ("check", "without"),
+    [
+        ("certificate", tls("pi2", replace(TLS["pi2"], server_certificate=""))),
+        ("private key", runtime(key_mode="")),
+    ],
+)
+def test_a_file_is_missed_where_the_engine_is_told_to_read_it(check: str, without: HostEvidence) -> None:
+    assert CHECKS[check](without, WELL).status is Status.NOT_APPLICABLE
+    told = {**without.parts, Engine: replace(without.read(Engine), daemon_json={**SECURE, "tlscert": "x"})}
+    only(with_host(replace(without, parts=told)), "pi2", check, F, "is gone")
+
+
+def test_a_damaged_ca_is_a_failure() -> None:
+    host = tls("pi2", replace(TLS["pi2"], ca="garbage"))
+    finding = CHECKS["ca"](host, with_host(host))
+    assert (finding.status, "ca.pem is damaged" in finding.why) == (F, True)
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["hosts", "insecure-registries", "log-opts", "log-driver", "iptables"]), ANY))
+def test_any_daemon_json_is_judged(said: dict[str, Any]) -> None:
+    host = engine(daemon_json=said)
+    for check in ("daemon.json", "container logs", "certificate", "private key"):
+        assert CHECKS[check](host, WELL)
+
+
 @given(st.text())
 def test_any_certificate_text_is_judged(text: str) -> None:
     for state in (replace(TLS["pi2"], server_certificate=text), replace(TLS["pi2"], ca=text)):

@@ -140,7 +140,7 @@ def image(*sizes: int) -> object:
 
 
 CONTENT = {
-    "/v2/_catalog": {"repositories": ["busybox", "empty", "prometheus"]},
+    "/v2/_catalog": {"repositories": ["busybox", "empty", "half-pushed", "prometheus"]},
     "/v2/busybox/tags/list": {"tags": [f"sha256-{'0' * 64}", "one"]},  # the first is of a document beside the image
     "/v2/busybox/manifests/one": {"manifests": [{"digest": "sha256:arm"}]},
     "/v2/busybox/manifests/sha256:arm": image(100, 20),
@@ -168,7 +168,11 @@ def test_a_registry_that_refuses_the_login_says_so(folder: Path) -> None:
     assert "401" in stock(folder, CONTENT, Login("cluster", "wrong"))[0].trouble
 
 
-@pytest.mark.parametrize("answer", [[], {}, {"repositories": 5}, {"repositories": ["busybox"]}, "words", None])
+def test_a_repository_that_only_got_half_a_push_is_no_trouble(folder: Path) -> None:
+    assert stock(folder, {"/v2/_catalog": {"repositories": ["half-pushed"]}})[0] == Stock(None)
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"repositories": 5}, "words", None])
 def test_what_is_no_registry_is_told_and_does_not_crash(folder: Path, answer: object) -> None:
     assert stock(folder, {"/v2/_catalog": answer})[0].trouble
 

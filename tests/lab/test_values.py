@@ -66,6 +66,12 @@ def test_a_nodes_number_decides_its_names_and_its_address(number):
     assert node_number(node.container) == number
 
 
+@pytest.mark.parametrize("name", ["", "Lab", "1", "-x", "a/b", "a" * 32, "default"])
+def test_a_name_that_containers_or_a_docker_context_cannot_have_is_refused_by_name(name):
+    with pytest.raises(UserError, match=repr(name)):
+        Lab.parse(name)
+
+
 def test_a_complete_machine_misses_no_capability():
     assert engine.missing_capabilities("CapBnd:\t000001ffffffffff\n", 40) == ()
 

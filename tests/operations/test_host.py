@@ -46,6 +46,7 @@ def test_a_pi_whose_kernel_does_not_count_memory_is_asked_to_and_started_anew() 
     [
         replace(PI, memory_cgroup=True),
         replace(PI, memory_cgroup=True, cmdline=with_flag(CMDLINE)),
+        replace(PI, cmdline=""),  # it could not be read
         replace(PI, cmdline_path="", cmdline=""),  # another machine, or another system on it
         replace(PI, cmdline=with_flag(CMDLINE), booted_with=f"{BOOTED} {FLAG}"),  # it was in vain: once is enough
     ],

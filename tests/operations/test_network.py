@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -97,6 +100,27 @@ def test_an_address_that_we_have_fixed_needs_nothing_until_the_inventory_says_ot
 def test_nothing_is_tried_where_nobody_known_is_in_charge() -> None:
     with pytest.raises(ValueError, match="reserve it in your router"):
         steps_for(replace(ETH0, in_charge="nobody known"), FIXED)
+
+
+@pytest.mark.parametrize(
+    ("former", "deleted"),
+    [
+        ("", []),
+        ("0a1b:pishelf-eth0\n", ["connection delete uuid 0a1b"]),
+        ("0a1b:pishelf-eth0\n2c3d:pishelf-eth0\n", ["connection delete uuid 0a1b", "connection delete uuid 2c3d"]),
+    ],
+)
+def test_of_networkmanagers_profiles_only_earlier_ones_of_ours_go_and_not_one_that_a_person_uses(
+    tmp_path: Path, former: str, deleted: list[str]
+) -> None:
+    profiles, said, nmcli = tmp_path / "profiles", tmp_path / "said", tmp_path / "nmcli"
+    profiles.write_text(f"b73b:home\n{former}4e5f:pishelf-eth0-trial\n6a7b:pishelf-eth01\n")
+    nmcli.write_text(f'#!/bin/sh\ncase "$*" in -g*) cat {profiles};; *) echo "$*" >>{said};; esac\n')
+    nmcli.chmod(0o755)
+    keep = steps_for(replace(ETH0, fixed=FIXED), FIXED).keep
+    subprocess.run(["sh", "-c", keep], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True)
+    kept = "connection modify id pishelf-eth0-trial connection.id pishelf-eth0"
+    assert said.read_text().splitlines() == [kept, *deleted]
 
 
 fixed_addresses = st.builds(

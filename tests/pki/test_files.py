@@ -28,7 +28,7 @@ def test_the_clusters_folder_is_its_owners_alone(tmp_path: Path) -> None:
     assert (mode(folder), mode(folder.parent)) == (0o700, 0o700)
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "Shelf", "-x", "a" * 64, "a b"])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "Shelf", "-x", "a" * 64, "a b", "default"])
 def test_a_name_that_cannot_be_a_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="cluster name"):
         cluster_folder(name, tmp_path)

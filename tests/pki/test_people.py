@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pki.authority import Authority, pem
 from pki.context import Context
 from pki.folder import cluster_folder
-from pki.people import admit, admitted, client_files, readmit
+from pki.people import admit, client_files, readmit
 from tests.commands import Done, command
 from tests.pki.openssl import NODE, openssl
 
@@ -169,4 +169,3 @@ def test_who_is_from_another_ca_or_has_no_access_any_more_gets_none(folder: Path
     admit(Authority.load(folder), folder, "former", dt.timedelta(seconds=-1))
     (folder / "clients" / "empty").mkdir()
     assert readmit(Authority.load(folder), folder) == ()
-    assert admitted(Authority.load(folder), folder) == ()
