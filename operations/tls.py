@@ -104,7 +104,7 @@ def _public(holder: x509.CertificateSigningRequest | x509.Certificate) -> str:
 def certified(issuer: Issuer, identities: Identities) -> Generator[PyinfraCommand, None, None]:
     """Have the CA sign the node's key for its names and addresses, where it has to, and the node trust the CA.
 
-    Re-issued when the CA, a name or an address changed or few days are left (`pki.authority.RENEWAL`).
+    Re-issued when the CA, a name or an address changed or fewer than 30 days are left.
     """
     authority = issuer.authority()
     state = known(Tls)

@@ -32,8 +32,7 @@ _BACKDATED = dt.timedelta(hours=1)
 _CA_LIFE = dt.timedelta(days=3650)
 # Apple's and the CA/Browser Forum's limit for server certificates, so that a browser takes the registry's.
 LEAF_LIFE = dt.timedelta(days=397)
-# More than half a year: who runs the deploy twice a year, as README says, never has one that has ended.
-RENEWAL = dt.timedelta(days=200)
+RENEWAL = dt.timedelta(days=30)
 _USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 

@@ -16,7 +16,7 @@ from facts.tls import Tls
 from pki.certificate import Certificate, shared
 
 _PLAIN_PORT = 2375
-_SOON = dt.timedelta(days=30)
+_RENEWAL = dt.timedelta(days=30)
 _NONE = "no certificate yet"
 
 
@@ -58,7 +58,7 @@ def _objections(host: HostEvidence, evidence: Evidence, found: Certificate) -> I
 def _life(found: Certificate, now: dt.datetime, fix: str) -> Iterator[Finding]:
     if found.ends <= now:
         yield failure(f"expired {found.ends:%Y-%m-%d}", "nobody accepts it any more", fix)
-    elif found.ends - now < _SOON:
+    elif found.ends - now < _RENEWAL:
         yield warning(f"until {found.ends:%Y-%m-%d}", f"{(found.ends - now).days} days are left", fix)
     if found.begins > now:
         yield failure(f"from {found.begins:%Y-%m-%d %H:%M}", "it is not valid yet; a clock is or was wrong", fix)
