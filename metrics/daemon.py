@@ -355,8 +355,11 @@ def is_ours(at: str) -> bool:
         return bool(probe.getsockname()[0] == at)
 
 
-def members(nodes: Iterable[Json]) -> Iterator[Family]:
-    """The nodes, of GET /nodes: one series each; of several entries of one name, the one that is ready, or the last."""
+def members(nodes: Sequence[Json]) -> Iterator[Family]:
+    """The nodes, of GET /nodes: one series each; of several entries of one name, the one that is ready, or the last.
+
+    Managers are counted by entry: one that died has its vote until it is demoted, also where its name is back.
+    """
     by_name = {
         node["Description"].get("Hostname", ""): node
         for node in sorted(nodes, key=lambda node: (_ready(node), node["CreatedAt"]))
@@ -374,8 +377,9 @@ def members(nodes: Iterable[Json]) -> Iterator[Family]:
         "Whether the other managers reach a manager.",
         [({"member": name}, reaches) for name, reaches in reachable.items()],
     )
-    yield gauge("swarm_managers", "How many managers there are.", len(managers))
-    yield gauge("swarm_managers_reachable", "How many of them the others reach.", sum(reachable.values()))
+    votes = [node["ManagerStatus"].get("Reachability") == "reachable" for node in nodes if node.get("ManagerStatus")]
+    yield gauge("swarm_managers", "How many managers there are.", len(votes))
+    yield gauge("swarm_managers_reachable", "How many of them the others reach.", sum(votes))
 
 
 def _ready(node: Json) -> bool:
