@@ -305,7 +305,9 @@ def test_what_it_measures_carries_the_nodes_name_and_is_not_behind_the_door(gate
     series = [line for line in lines if line and not line.startswith("#")]
     assert [line for line in series if f'node="{socket.gethostname()}"' not in line] == []
     assert any(line.startswith("caddy_http_requests_total{") for line in series)
-    assert any(line.startswith("process_start_time_seconds{") for line in series)  # rules and page know by it who is there
+    assert any(
+        line.startswith("process_start_time_seconds{") for line in series
+    )  # rules and page know by it who is there
     with pytest.raises(urllib.error.HTTPError, match="404"):
         no_proxy.open(f"http://127.0.0.1:{gateway.metrics}/debug/pprof/", timeout=10)
 
