@@ -72,6 +72,7 @@ STATES = {
         hours=1,
     ),
     "no exporter": Shelf(leaders=()).with_pi("pi1", until=-1500, gateway=True),
+    "replaced": Shelf(pis=(PI1, Pi("pi3"), Pi("pi3", model="the one before", member=False, until=-3000)), hours=1),
     "empty": Shelf().with_pi("pi3", availability="drain", until=-1500).with_pi("pi2", availability="pause"),
     "drained": Shelf(alerts=()).with_pi("pi3", availability="drain").with_pi("pi2", reboot=1),
     "one alert": Shelf(alerts=(WATCHDOG, GONE.alerts[1], alert("Quiet", "vector(1)", "none"))),
@@ -319,6 +320,10 @@ def test_a_pi_that_is_drained_and_so_not_measured_is_no_trouble(look) -> None:
     assert seen.text("h1") == "All is well on 2 Pis"
     assert "drained: gets no work" in row(seen, "pi3")["name"]
     assert "paused: gets no new work" in row(seen, "pi2")["name"]
+
+
+def test_a_pi_that_took_the_place_and_the_name_of_another_is_what_it_is(look) -> None:
+    assert "Raspberry Pi 4 Model B" in row(look("replaced"), "pi3")["name"]
 
 
 def test_a_pi_whose_gateway_answers_is_not_called_gone(look) -> None:

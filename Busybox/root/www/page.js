@@ -30,7 +30,8 @@ const NOW = [
   tagged("temperature", temperature(last)),
   // When each node was measured last: to the minute, and more exactly where that is not long ago.
   tagged("seen", `max by (node) (max_over_time(timestamp(node_load1)[${HOURS}h:1m]))`),
-  tagged("model", `last_over_time(pi_model_info[${HOURS}h])`), // also of one that is gone
+  // Also of one that is gone; of one whose name another Pi has now, that one's.
+  tagged("model", `(${last("pi_model_info")} or last_over_time(pi_model_info[${HOURS}h]) unless on (node) ${last("pi_model_info")})`),
   // Whose gateway answers is there, whoever measures it or not.
   tagged("answers", `group by (node) (${last('process_start_time_seconds{job="gateway"}')})`),
   tagged("lately", "max by (node) (max_over_time(timestamp(node_load1)[10m:5s]))"),
