@@ -414,7 +414,8 @@ def services(listed: Iterable[Json], tasks: Sequence[Json], nodes: Iterable[Json
         # One that waits to take a failed one's place is `ready` until then.
         if task["DesiredState"] in ("ready", "running") and not task.get("Slot"):
             places.add((service, node))
-        if state in ("failed", "rejected") and now - timestamp(task["Status"]["Timestamp"]) < _RECENT:
+        # By the clock of its node, which may be wrong: what failed tomorrow must not count until then.
+        if state in ("failed", "rejected") and abs(now - timestamp(task["Status"]["Timestamp"])) < _RECENT:
             failed[service] += 1
     for service, _ in places:
         wanted[service] += 1

@@ -288,6 +288,7 @@ def test_only_what_failed_within_ten_minutes_counts_and_what_was_shut_down_does_
         task("web", "pi1", "failed", "shutdown", ago=599, Slot=1),
         task("web", "pi1", "rejected", "shutdown", ago=10, Slot=1),
         task("web", "pi1", "failed", "shutdown", ago=602, Slot=1),
+        task("web", "pi1", "failed", "shutdown", ago=-86400, Slot=1),  # of a Pi whose clock is wrong
         task("web", "pi1", "shutdown", "shutdown", ago=10, Slot=1),
         task("gone", "pi1", "failed", "shutdown", ago=10, Slot=1),
     ]
