@@ -98,7 +98,7 @@ type daily struct {
 	log     *slog.Logger
 	picture func(context.Context, time.Time) (picture, error)
 	send    func(context.Context, picture, time.Time) error
-	looked  atomic.Int64 // when it last looked at the clock, in seconds since 1970
+	looked  atomic.Pointer[time.Time] // when it last looked at the clock
 }
 
 // run looks at the clock until the context ends.
@@ -110,7 +110,7 @@ func (d *daily) run(ctx context.Context) {
 	pause := firstRetry
 	for ctx.Err() == nil {
 		now := time.Now()
-		d.looked.Store(now.Unix())
+		d.looked.Store(&now)
 		next := d.when.next(now, d.state.Day)
 		if next.Before(notBefore) {
 			next = notBefore
@@ -157,9 +157,15 @@ func (d *daily) mail(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// healthz says whether mails are still being thought of.
+// healthz says whether mails are still being thought of. A clock that is set right, by hours, is no time that passed:
+// what time.Now tells goes by the seconds since the boot, too, and what is made of a date does not.
 func (d *daily) healthz(answer http.ResponseWriter, _ *http.Request) {
-	if since := time.Since(time.Unix(d.looked.Load(), 0)); since > longest+2*lookEvery {
+	looked := d.looked.Load()
+	if looked == nil {
+		http.Error(answer, "no look at the clock yet", http.StatusServiceUnavailable)
+		return
+	}
+	if since := time.Since(*looked); since > longest+2*lookEvery {
 		http.Error(answer, fmt.Sprintf("no look at the clock for %s", since.Round(time.Second)), http.StatusServiceUnavailable)
 		return
 	}

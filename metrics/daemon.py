@@ -355,8 +355,11 @@ def is_ours(at: str) -> bool:
         return bool(probe.getsockname()[0] == at)
 
 
-def members(nodes: Iterable[Json]) -> Iterator[Family]:
-    """The nodes, of GET /nodes: one series each; of several entries of one name, the one that is ready, or the last."""
+def members(nodes: Sequence[Json]) -> Iterator[Family]:
+    """The nodes, of GET /nodes: one series each; of several entries of one name, the one that is ready, or the last.
+
+    Managers are counted by entry: one that died has its vote until it is demoted, also where its name is back.
+    """
     by_name = {
         node["Description"].get("Hostname", ""): node
         for node in sorted(nodes, key=lambda node: (_ready(node), node["CreatedAt"]))
@@ -374,8 +377,9 @@ def members(nodes: Iterable[Json]) -> Iterator[Family]:
         "Whether the other managers reach a manager.",
         [({"member": name}, reaches) for name, reaches in reachable.items()],
     )
-    yield gauge("swarm_managers", "How many managers there are.", len(managers))
-    yield gauge("swarm_managers_reachable", "How many of them the others reach.", sum(reachable.values()))
+    votes = [node["ManagerStatus"].get("Reachability") == "reachable" for node in nodes if node.get("ManagerStatus")]
+    yield gauge("swarm_managers", "How many managers there are.", len(votes))
+    yield gauge("swarm_managers_reachable", "How many of them the others reach.", sum(votes))
 
 
 def _ready(node: Json) -> bool:
@@ -410,7 +414,8 @@ def services(listed: Iterable[Json], tasks: Sequence[Json], nodes: Iterable[Json
         # One that waits to take a failed one's place is `ready` until then.
         if task["DesiredState"] in ("ready", "running") and not task.get("Slot"):
             places.add((service, node))
-        if state in ("failed", "rejected") and now - timestamp(task["Status"]["Timestamp"]) < _RECENT:
+        # By the clock of its node, which may be wrong: what failed tomorrow must not count until then.
+        if state in ("failed", "rejected") and abs(now - timestamp(task["Status"]["Timestamp"])) < _RECENT:
             failed[service] += 1
     for service, _ in places:
         wanted[service] += 1

@@ -213,6 +213,14 @@ def test_a_node_that_joined_anew_is_not_two_and_one_without_a_name_is_none() -> 
         ]
 
 
+def test_a_manager_that_died_and_joined_anew_by_its_old_name_still_has_its_old_vote() -> None:
+    dead = node("pi3", "down", manager={"Reachability": "unreachable"}, ID="old")
+    alive = [node("pi1", manager=LEADER), node("pi2", manager={"Reachability": "reachable"}), NODES[2]]
+    found = written(*daemon.members([dead, *alive]))
+    assert (found["swarm_managers"], found["swarm_managers_reachable"]) == (4, 3)
+    assert found['swarm_member_reachable{member="pi3"}'] == 1
+
+
 def test_a_manager_is_known_by_its_engines_own_metrics() -> None:
     assert daemon.manages(EXPOSITION)
     assert not daemon.manages(EXPOSITION.replace("swarm_node_manager 1", "swarm_node_manager 0"))
@@ -280,6 +288,7 @@ def test_only_what_failed_within_ten_minutes_counts_and_what_was_shut_down_does_
         task("web", "pi1", "failed", "shutdown", ago=599, Slot=1),
         task("web", "pi1", "rejected", "shutdown", ago=10, Slot=1),
         task("web", "pi1", "failed", "shutdown", ago=602, Slot=1),
+        task("web", "pi1", "failed", "shutdown", ago=-86400, Slot=1),  # of a Pi whose clock is wrong
         task("web", "pi1", "shutdown", "shutdown", ago=10, Slot=1),
         task("gone", "pi1", "failed", "shutdown", ago=10, Slot=1),
     ]

@@ -55,6 +55,8 @@ class Pi:
     cores: int = 4
     bytes: float = 4e9
     reboot: int = 0
+    gateway: bool = False
+    """Whether its gateway is measured all the time, whatever its node_exporter does."""
 
     def wave(self, value: float, at: float, swing: float = 0.35) -> float:
         """A value of the past, which comes to `value` now and goes on with it."""
@@ -111,6 +113,9 @@ class Shelf:
             for at in times(self.hours * HOUR, min(pi.until, self.ends)):
                 for name, labels, value in (*_node(pi, now, at), *swarm):
                     yield f"{name}{_labels({**labels, **own})} {value!r} {now + at:.3f}\n"
+            for at in times(HOUR, AHEAD) if pi.gateway else ():
+                labels = {"job": "gateway", "instance": f"10.0.1.{number + 5}:9180", "node": pi.name}
+                yield f"process_start_time_seconds{_labels(labels)} {now - pi.up!r} {now + at:.3f}\n"
         yield "# EOF\n"
 
     def _swarm(self, now: float) -> Iterator[tuple[str, dict[str, str], float]]:

@@ -298,6 +298,17 @@ def test_another_site_cannot_have_a_members_browser_change_something(gateway: Ga
     assert gateway.ask(login=login, method="POST").status == IN, "curl says nothing of it"
 
 
+def test_another_site_cannot_open_a_websocket_by_a_members_browser(gateway: Gateway) -> None:
+    def opened(**origin: str) -> int:
+        return gateway.ask(login=f"ann:{PHRASE}", connection="Upgrade", upgrade="websocket", **origin).status
+
+    for other in ("https://evil.example", "null", "http://127.0.0.1", f"http://127.0.0.1:{gateway.port}"):
+        assert opened(origin=other) == 403
+    assert opened(origin=f"https://127.0.0.1:{gateway.port}") == IN
+    assert opened() == IN, "a program says nothing of it"
+    assert gateway.ask(login=f"ann:{PHRASE}", origin="https://evil.example").status == IN
+
+
 def test_what_it_measures_carries_the_nodes_name_and_is_not_behind_the_door(gateway: Gateway) -> None:
     gateway.ask()
     with no_proxy.open(f"http://127.0.0.1:{gateway.metrics}/metrics", timeout=10) as answer:
@@ -305,6 +316,9 @@ def test_what_it_measures_carries_the_nodes_name_and_is_not_behind_the_door(gate
     series = [line for line in lines if line and not line.startswith("#")]
     assert [line for line in series if f'node="{socket.gethostname()}"' not in line] == []
     assert any(line.startswith("caddy_http_requests_total{") for line in series)
+    assert any(
+        line.startswith("process_start_time_seconds{") for line in series
+    )  # rules and page know by it who is there
     with pytest.raises(urllib.error.HTTPError, match="404"):
         no_proxy.open(f"http://127.0.0.1:{gateway.metrics}/debug/pprof/", timeout=10)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ import yaml
 from image import lint, mirror, settings, table, template
 from image.errors import UserError
 from image.lint import Swarm
+from image.run import run
 from image.settings import Mail, Services, Settings
+from tests.checkers import checker
 from tests.stack.test_stack import CLUSTER, IMAGES
 
 OFF = settings.read()
@@ -123,6 +126,36 @@ def test_grafana_finds_its_data_and_its_dashboard_where_its_settings_say() -> No
     assert home.startswith(f"{provider['options']['path']}/")
     dashboard = json.loads(data[handed[home]])
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {source["uid"]}
+
+
+def test_grafanas_sums_count_a_card_once_and_no_exporter_beside_its_successor(tmp_path: Path) -> None:
+    dashboard = json.loads((template.FOLDER / "configs" / "grafana_shelf.json").read_text())
+    asked = {one["title"]: [target["expr"] for target in one["targets"]] for one in dashboard["panels"]}
+    test = {
+        "interval": "15s",
+        "input_series": [
+            {"series": f'{name}{{node="pi1", device="{device}", instance="{instance}"}}', "values": "0+150x20"}
+            for instance in "ab"
+            for name, devices in {
+                "node_disk_read_bytes_total": ("mmcblk0", "mmcblk0p2"),
+                "node_disk_written_bytes_total": ("mmcblk0", "mmcblk0p2"),
+                "node_network_receive_bytes_total": ("lo", "eth0"),
+                "node_network_transmit_bytes_total": ("lo", "eth0"),
+            }.items()
+            for device in devices
+        ],
+        "promql_expr_test": [
+            {
+                "expr": f"round({expression})".replace("$node", ".+").replace("$__rate_interval", "1m"),
+                "eval_time": "4m",
+                "exp_samples": [{"labels": '{node="pi1"}', "value": -10 if expression.startswith("-") else 10}],
+            }
+            for title in ("Network, received and (below) sent", "Disks, read and (below) written")
+            for expression in asked[title]
+        ],
+    }
+    (tmp_path / "sums.yml").write_text(json.dumps({"tests": [test]}))  # JSON is YAML
+    assert "SUCCESS" in run(checker("prometheus", "promtool"), "test", "rules", tmp_path / "sums.yml")
 
 
 def test_only_portainer_reaches_its_agents() -> None:

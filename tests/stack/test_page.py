@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.browser import DESK, NOON, PHONE, Visit, chromium, visit
 from tests.commands import ROOT, no_proxy
@@ -71,6 +71,9 @@ STATES = {
         alerts=(WATCHDOG, alert("RebootRequired", "vector(1)", "info", summary="pi1 waits for a reboot")),
         hours=1,
     ),
+    "no exporter": Shelf(leaders=()).with_pi("pi1", until=-1500, gateway=True),
+    "replaced": Shelf(pis=(PI1, Pi("pi3"), Pi("pi3", model="the one before", member=False, until=-3000)), hours=1),
+    "empty": Shelf().with_pi("pi3", availability="drain", until=-1500).with_pi("pi2", availability="pause"),
     "drained": Shelf(alerts=()).with_pi("pi3", availability="drain").with_pi("pi2", reboot=1),
     "one alert": Shelf(alerts=(WATCHDOG, GONE.alerts[1], alert("Quiet", "vector(1)", "none"))),
     "long": Shelf(pis=(PI1, Pi(LONG, model=LONG)), services={f"shelf_{LONG}": (0, 1), **SERVICES}, hours=1),
@@ -310,6 +313,38 @@ def test_drained_and_in_need_of_a_restart_are_told_beside_the_name(look) -> None
     seen = look("drained")
     assert "drained: gets no work" in row(seen, "pi3")["name"]
     assert "wants a restart" in row(seen, "pi2")["name"]
+
+
+def test_a_pi_that_is_drained_and_so_not_measured_is_no_trouble(look) -> None:
+    seen = look("empty")
+    assert seen.text("h1") == "All is well on 2 Pis"
+    assert "drained: gets no work" in row(seen, "pi3")["name"]
+    assert "paused: gets no new work" in row(seen, "pi2")["name"]
+
+
+def test_a_pi_that_took_the_place_and_the_name_of_another_is_what_it_is(look) -> None:
+    assert "Raspberry Pi 4 Model B" in row(look("replaced"), "pi3")["name"]
+
+
+def test_a_pi_whose_gateway_answers_is_not_called_gone(look) -> None:
+    seen = look("no exporter")
+    assert re.fullmatch(r"pi1 gives no measurements since \d\d:\d\d", seen.text("h1"))
+    assert seen.text("#also") == "Nobody says how the swarm is: no manager tells."
+
+
+def test_what_goes_on_firing_though_it_is_over_is_over(look) -> None:
+    def kept(route: Route) -> None:
+        """As Prometheus says it of a rule with `keep_firing_for`."""
+        said = route.fetch().json()
+        for one in said["data"]["alerts"]:
+            one["keepFiringSince"] = one["activeAt"]
+        route.fulfill(json=said)
+
+    seen = look("one alert")
+    seen.page.route("**/api/v1/alerts*", kept)
+    seen.page.reload()
+    expect(seen.page.locator("#verdict")).to_have_text("All is well on 3 Pis")
+    assert seen.page.locator("#alerts").is_hidden()
 
 
 def test_power_is_too_low_now_or_was_or_nobody_knows(look) -> None:

@@ -30,7 +30,10 @@ const NOW = [
   tagged("temperature", temperature(last)),
   // When each node was measured last: to the minute, and more exactly where that is not long ago.
   tagged("seen", `max by (node) (max_over_time(timestamp(node_load1)[${HOURS}h:1m]))`),
-  tagged("model", `last_over_time(pi_model_info[${HOURS}h])`), // also of one that is gone
+  // Also of one that is gone; of one whose name another Pi has now, that one's.
+  tagged("model", `(${last("pi_model_info")} or last_over_time(pi_model_info[${HOURS}h]) unless on (node) ${last("pi_model_info")})`),
+  // Whose gateway answers is there, whoever measures it or not.
+  tagged("answers", `group by (node) (${last('process_start_time_seconds{job="gateway"}')})`),
   tagged("lately", "max by (node) (max_over_time(timestamp(node_load1)[10m:5s]))"),
 ].join(" or ");
 const MEMORY = "1 - max by (node) (node_memory_MemAvailable_bytes) / max by (node) (node_memory_MemTotal_bytes)";
@@ -102,9 +105,9 @@ function read(series, now) {
     const total = value("node_memory_MemTotal_bytes");
     const size = value("node_filesystem_size_bytes");
     return {
-      name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name)), last: latest(name),
+      name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name), get("answers", name) === 1), last: latest(name),
       model: labels.get(`model|${name}`)?.model,
-      role: member?.role, leader: member?.node === name, drained: (member?.availability ?? "active") !== "active",
+      role: member?.role, leader: member?.node === name, availability: member?.availability,
       load: value("node_load1"), cores: value("cores"),
       memory: total && 1 - value("node_memory_MemAvailable_bytes") / total, total,
       temperature: value("temperature"),
@@ -130,11 +133,14 @@ function read(series, now) {
   };
 }
 
-/** `here`, `gone`, `silent` (ready, but unmeasured), `unready` (measured, but the swarm does not reach it), `left`. */
-function stateOf(known, member, measured) {
-  if (!known) return measured ? "here" : "gone";
+/**
+ * `here`, `gone`, `silent` (it is there, but unmeasured), `drained` (so nothing runs there that could measure it),
+ * `unready` (measured, but the swarm does not reach it), `left`.
+ */
+function stateOf(known, member, measured, answers) {
+  if (!known) return measured ? "here" : answers ? "silent" : "gone";
   if (!member) return measured ? "here" : "left";
-  if (member.ready) return measured ? "here" : "silent";
+  if (member.ready) return measured ? "here" : member.availability === "drain" ? "drained" : "silent";
   return measured ? "unready" : "gone";
 }
 
@@ -142,7 +148,8 @@ const SEVERITIES = { __proto__: null, page: "Urgent", warning: "Warning", info: 
 
 function firing(alerts) {
   const urgency = (alert) => Object.keys(SEVERITIES).indexOf(alert.labels.severity) >>> 0; // what is unknown comes last
-  return alerts.filter((alert) => alert.state === "firing" && alert.labels.severity !== "none")
+  // Some go on firing for a while when it is over, so that no end is mailed too early; here it is over.
+  return alerts.filter((alert) => alert.state === "firing" && !alert.keepFiringSince && alert.labels.severity !== "none")
     .sort((one, other) => urgency(one) - urgency(other) || one.activeAt.localeCompare(other.activeAt));
 }
 
@@ -219,12 +226,14 @@ function power(pi) {
   return pi.throttled ? ["good", beside, "warn"] : ["good", pi.was === undefined ? "since boot: unknown" : "since boot", ""];
 }
 
+const DRAINED = "drained: gets no work";
+
 function note(pi, now) {
   const since = pi.last ? ` since ${clock(pi.last, now)}` : "";
   return {
     gone: `gone${since}`, silent: `no measurements${since}`, unready: "the swarm does not reach it",
     left: `left the swarm, last seen ${clock(pi.last, now)}`,
-    here: pi.drained ? "drained: gets no work" : pi.reboot ? "wants a restart" : "",
+    drained: DRAINED, here: { drain: DRAINED, pause: "paused: gets no new work" }[pi.availability] ?? (pi.reboot ? "wants a restart" : ""),
   }[pi.state];
 }
 
