@@ -186,6 +186,7 @@ def test_with_the_right_password_the_mails_arrive_and_say_which_pi_and_what_to_d
         assert words in text(letter, "html")
 
 
+@pytest.mark.timeout(PATIENCE + 120)
 def test_the_end_of_each_is_mailed_too(watched: Lab, tmp_path: Path) -> None:
     command("docker", "start", f"{watched.name}-pi3").ok()
     watched.on("pi1", "umount", "/mnt/card").ok()

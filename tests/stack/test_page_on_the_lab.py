@@ -67,7 +67,7 @@ def test_every_pi_is_there_with_the_numbers_that_prometheus_has(stack: Lab) -> N
         seen.page.reload()
         expect(seen.page.locator("#pis tbody tr.here")).to_have_count(3)
         seen.hide(True)  # it asks no more
-        seen.page.wait_for_load_state("networkidle")
+        seen.page.wait_for_function("() => !asking")
         shown = {column: cells(seen, column) for column in ("load", "memory")}
         (now,) = (one["value"] for one in answers[-1].json()["data"]["result"] if one["metric"].get("q") == "now")
         at = float(now[1])  # the moment of which the page tells
