@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from image import upload
-from image.manifest import INDEX, MANIFEST, digest_of
 from image.platform import Platform
-from image.registry import Registry
+from image.registry import upload
+from image.registry.client import Registry
+from image.registry.manifest import INDEX, MANIFEST, digest_of
 
 NAME: Final = "empty"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"

@@ -23,9 +23,9 @@ from bench.ways import BENCH
 from image import cluster, plan, settings
 from image.cluster import Cluster
 from image.errors import UserError
-from image.prove import Door
-from image.rollout import STACK
 from image.run import LOGS, end_as_by_ctrl_c, run
+from image.stack.prove import Door
+from image.stack.rollout import STACK
 from lab import engine
 from lab.progress import say
 from lab.spec import CLONE

@@ -20,7 +20,7 @@ from image.cluster import Cluster
 from image.errors import UserError
 from image.plan import Image, go_version
 from image.platform import Platform
-from image.registry import NoAnswerError, Registry
+from image.registry.client import NoAnswerError, Registry
 from image.run import LOGS, run
 from lab import engine
 from lab.spec import CLONE

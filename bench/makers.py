@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 from bench import base
 from bench.ways import Command
-from image import recipe
+from image.builder import recipe
 from image.cluster import Cluster
 from image.errors import UserError
 from image.plan import Go, Image

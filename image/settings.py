@@ -13,10 +13,10 @@ from typing import Any
 from image import table
 from image.cluster import Cluster
 from image.errors import UserError
-from image.plan import Image
+from image.plan import ROOT, Image
 
 NAME = "settings.toml"
-FILE = Path(__file__).resolve().parent.parent / "stack" / NAME
+FILE = ROOT / "stack" / NAME
 
 _HIGHEST_PORT = 65535
 # Source: ParseDuration of prometheus/common, model/time.go; units once each, the largest first.
@@ -49,7 +49,7 @@ class Services:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """How much it keeps, in Prometheus' own words; empty: sized by the node (`image.sizing`)."""
+    """How much it keeps, in Prometheus' own words; empty: sized by the node (`image.stack.sizing`)."""
 
     retention_time: str
     retention_size: str

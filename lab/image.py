@@ -13,7 +13,7 @@ from pathlib import Path
 from docker import DockerClient
 from docker.errors import ImageNotFound
 
-from image.debian import apt_options, closed
+from image.builder.debian import apt_options, closed
 from image.errors import UserError
 from image.run import run
 from lab import files

@@ -457,7 +457,10 @@ def timestamp(text: str) -> float:
 
 
 def revisions(configs: Iterable[Json]) -> Family:
-    """What was deployed last, of GET /configs; image/history.py writes them, and what it cannot read is left out."""
+    """What was deployed last, of GET /configs; what cannot be read is left out.
+
+    image/stack/history.py writes them.
+    """
     numbered = {int(one["Spec"]["Labels"]["pishelf.revision"]): one["Spec"] for one in configs}
     samples: list[tuple[Labels, float]] = []
     for number in sorted(numbered, reverse=True)[:_REVISIONS_SHOWN]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from image import plan
-from image.compile import compiled
+from image.builder.compile import compiled
 from tests.image.programs import OWN
 
 

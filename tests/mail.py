@@ -7,8 +7,8 @@ from contextlib import closing
 from email.message import Message
 from pathlib import Path
 
-from image import template
 from image.run import run
+from image.stack import template
 from tests.checkers import checker
 from tests.commands import Lab
 

@@ -15,7 +15,9 @@ from urllib.parse import urlencode
 import yaml
 from playwright.sync_api import Browser
 
-from image import plan, template, web_ui
+from image import plan
+from image.builder import web_ui
+from image.stack import template
 from tests.browser import chromium, visit
 from tests.commands import ROOT
 from tests.mail import filled_in

@@ -21,6 +21,15 @@ ARROWS = {
     "metrics": set[str](),
     "tools": set[str](),
 }
+# The packages of image/, each with those that it may import. All may import what is in image/ itself, which imports
+# none of them; but for the command line, which stands above all.
+PACKAGES = {
+    "registry": set[str](),
+    "builder": {"registry"},
+    "stack": {"registry", "builder"},
+    "upkeep": {"registry", "builder", "stack"},
+}
+COMMAND_LINE = {"__main__", "cli", "commands", "completion", "options"}
 # Who may know which library: the rest works on plain values.
 ONLY_IN = {
     "pyinfra": {"deploys", "operations", "facts", "lab"},
@@ -54,6 +63,22 @@ def test_imports_point_down(folder: str) -> None:
     for path, names in found.items():
         upwards = names & set(ARROWS) - ARROWS[folder] - {folder}
         assert not upwards, f"{path} imports {', '.join(upwards)}"
+
+
+def test_imports_of_the_image_tool_point_down() -> None:
+    folder = ROOT / "image"
+    found = {
+        path
+        for path in folder.rglob("*.py")
+        if path.relative_to(folder).parts[0].removesuffix(".py") not in COMMAND_LINE
+    }
+    assert {path.parent.name for path in found} == {"image", *PACKAGES}
+    for path in found:
+        modules = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {".".join((node.module or "", alias.name)) for node in modules for alias in node.names}
+        seen = {name.split(".")[1] for name in names if name.startswith("image.")} & (set(PACKAGES) | COMMAND_LINE)
+        upwards = seen - PACKAGES.get(path.parent.name, set()) - {path.parent.name}
+        assert not upwards, f"{path.relative_to(ROOT)} imports {', '.join(upwards)}"
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

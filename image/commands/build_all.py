@@ -6,7 +6,8 @@ import json
 
 import click
 
-from image import build, cluster, options, plan, settings, summary
+from image import cluster, options, plan, settings
+from image.builder import pipeline, summary
 from image.platform import Platform
 
 
@@ -40,8 +41,8 @@ def command(
     named = plan.read(names)
     swarm = cluster.read(chosen.context, chosen.credentials)
     images = named if names else settings.used(swarm, named)
-    what = plan.Plan(images, wanted or build.default_platforms(swarm), pack=not no_upx)
-    done = build.build_all(swarm, what, jobs or build.default_jobs())
+    what = plan.Plan(images, wanted or pipeline.default_platforms(swarm), pack=not no_upx)
+    done = pipeline.build_all(swarm, what, jobs or pipeline.default_jobs())
     if done.nothing_to_do:
         click.echo(f"images: nothing to do, {swarm.registry} has all {len(images)}", err=True)
     found = summary.of(done.there)

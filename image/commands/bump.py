@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from image import bump, options
+from image import options
+from image.upkeep import bump
 
 
 @click.command()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, published, settings, users
-from image.spinner import Spinners
+from image import cluster, options, settings
+from image.builder import published
+from image.stack import deploy, users
+from image.stack.spinner import Spinners
 
 
 @click.command()

@@ -7,7 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from image import cluster, deploy, difference, options, published
+from image import cluster, options
+from image.builder import published
+from image.stack import deploy, difference
 
 
 @click.command()

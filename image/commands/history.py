@@ -6,7 +6,8 @@ import json
 
 import click
 
-from image import changelog, cluster, deploy, options
+from image import cluster, options
+from image.stack import changelog, deploy
 
 
 @click.command()

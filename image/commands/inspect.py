@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, inspection, options, selection, stock
+from image import cluster, options
+from image.registry import inspection, selection, stock
 
 
 @click.command("inspect")

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from image import cluster, listing, options, stock, usage
+from image import cluster, options
+from image.registry import listing, stock, usage
 
 
 @click.command("list")

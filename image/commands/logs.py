@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, logs, options
+from image import cluster, options
+from image.stack import logs
 
 
 @click.command()

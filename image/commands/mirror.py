@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from image import cluster, mirror, mirrors, options, progress
-from image.skopeo import Access
+from image import cluster, options, progress
+from image.registry import mirror, mirrors
+from image.registry.skopeo import Access
 
 
 @click.command()

@@ -6,7 +6,9 @@ import json
 
 import click
 
-from image import modules, options, outdated
+from image import options
+from image.builder import modules
+from image.upkeep import outdated
 
 
 @click.command()

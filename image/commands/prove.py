@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, options, plan, prove, settings
+from image import cluster, options, plan, settings
+from image.stack import prove
 
 
 @click.command()

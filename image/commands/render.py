@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options, published, template
+from image import cluster, options
+from image.builder import published
+from image.stack import deploy, template
 
 
 @click.command()

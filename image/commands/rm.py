@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, collect, options, progress
+from image import cluster, options, progress
+from image.upkeep import collect
 
 
 @click.command("rm")

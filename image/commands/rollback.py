@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, deploy, options
-from image.spinner import Spinners
+from image import cluster, options
+from image.stack import deploy
+from image.stack.spinner import Spinners
 
 
 @click.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from image import build, cluster, options, plan
+from image import cluster, options, plan
+from image.builder import pipeline
 
 
 @click.command()
@@ -23,6 +24,6 @@ def command(chosen: options.Chosen, name: str) -> None:
     """  # noqa: D301 - click wants the character \b
     (image,) = plan.read((name,))
     swarm = cluster.read(chosen.context, chosen.credentials)
-    found = build.describe(swarm, image, build.default_jobs())
+    found = pipeline.describe(swarm, image, pipeline.default_jobs())
     click.echo(found.origin, err=True)
     click.echo(found.content, nl=False)

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from image import cluster, deploy, options, secret_input, secrets
+from image import cluster, options
+from image.stack import deploy, secret_input, secrets
 
 
 @click.group()

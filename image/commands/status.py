@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from image import cluster, deploy, options, status
+from image import cluster, options
+from image.stack import deploy, status
 
 
 @click.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, options, secret_input, users
+from image import cluster, options
+from image.stack import secret_input, users
 
 
 @click.group()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from image import cluster, options, progress, stock, verification
+from image import cluster, options, progress
+from image.registry import stock, verification
 
 
 @click.command("verify")

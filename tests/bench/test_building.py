@@ -13,7 +13,8 @@ from bench import kitchen, made, sizes
 from bench.made import Made, Results
 from bench.makers import BAKE, FLOOR, KO, MAKERS, OURS, PLATFORMS, SIDE_BY_SIDE, Place
 from bench.sizes import UPSTREAM, Row, Size, upstream_build
-from image import plan, recipe
+from image import plan
+from image.builder import recipe
 from image.cluster import Cluster, Endpoint, Node
 from image.platform import Platform
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from image import plan
-from image.registry import Login, Registry
+from image.registry.client import Login, Registry
 from tests.commands import ROOT, Lab, command
 
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from image import build, progress
+from image import progress
+from image.builder import pipeline
 from image.errors import UserError
 from image.plan import Plan
 from image.platform import Platform
@@ -21,7 +22,7 @@ def main(folder: Path, platforms: tuple[Platform, ...]) -> int:
     image = describe(folder)
     try:
         with progress.shown(len(platforms)) as told:
-            (made,) = build.make([image], Plan((image,), platforms), {}, 2, told)
+            (made,) = pipeline.make([image], Plan((image,), platforms), {}, 2, told)
     except UserError as error:
         print(f"Error: {error.message}", file=sys.stderr)  # noqa: T201 - as click does
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform as machine
 from pathlib import Path
 
-from image.compile import compiled
+from image.builder.compile import compiled
 from image.plan import Description, Go, Image, Starts
 from image.platform import Platform
 

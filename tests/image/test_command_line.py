@@ -271,8 +271,8 @@ def test_a_pipe_gets_no_escape_sequence() -> None:
 
 _WORK = """
 from image.progress import shown, step
-from image.spinner import Spinners
-from image.watch import Progress
+from image.stack.spinner import Spinners
+from image.stack.watch import Progress
 with shown(1) as progress, step(progress, "something"):
     pass
 with Spinners() as show:

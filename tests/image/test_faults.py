@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from image import build, cache, causes, durations, modules
+from image import cache, durations
+from image.builder import causes, modules, pipeline
 from image.errors import UserError
 from image.plan import Image, Plan
 from image.progress import Lines
@@ -61,7 +62,7 @@ def make(image: Image, *platforms: str, **env: str) -> Done:
 
 def make_here(*images: Image) -> None:
     with Lines(durations.TimeLeft((), 1)) as progress:
-        build.make(images, Plan(images, (OWN,)), {}, 2, progress)
+        pipeline.make(images, Plan(images, (OWN,)), {}, 2, progress)
 
 
 def entries() -> list[str]:
@@ -176,11 +177,11 @@ MEMORY = "MemTotal:       24000000 kB\nMemFree:  1000000 kB\nMemAvailable:   {} 
     ("cores", "available", "jobs"), [(2, 22_000_000, 2), (8, 22_000_000, 10), (8, 6_500_000, 3), (4, 500_000, 1)]
 )
 def test_compilers_are_as_many_as_cores_and_as_memory_now(cores: int, available: int, jobs: int) -> None:
-    assert build.jobs(cores, MEMORY.format(available)) == min(cores, jobs)
+    assert pipeline.jobs(cores, MEMORY.format(available)) == min(cores, jobs)
 
 
 def test_where_the_kernel_tells_no_memory_one_compiler_runs() -> None:
-    assert build.jobs(8, "") == 1
+    assert pipeline.jobs(8, "") == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image import recipe
+from image.builder import recipe
 from image.errors import UserError
 from image.platform import PLATFORMS, Platform, described, taken
 

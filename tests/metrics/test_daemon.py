@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from facts.engine import METRICS_ADDRESS, TLS_FOLDER
 from facts.metrics import FOLDER
 from facts.tls import HTPASSWD
-from image.container import NAME
-from image.history import Revision
-from image.rollout import Rollout
+from image.registry.container import NAME
+from image.stack.history import Revision
+from image.stack.rollout import Rollout
 from metrics import daemon
 from metrics.daemon import Family, rendered
 from pki.authority import Authority
@@ -315,7 +315,7 @@ def test_a_job_which_ends_is_short_of_nothing() -> None:
 
 
 def config(number: int, state: str = "good", packed: bool = False) -> dict[str, Any]:
-    """A revision as image/history.py writes it, and the Engine API gives it."""
+    """A revision as image/stack/history.py writes it, and the Engine API gives it."""
     one = Revision(
         number, "good", f"2026-01-0{number}T03:04:05+00:00", "ann@desk", "abc1234", "", Rollout("services: {}\n", {})
     )

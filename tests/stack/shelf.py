@@ -20,7 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from image import debian, plan
+from image import plan
+from image.builder import debian
 from tests.checkers import checker
 from tests.commands import ROOT, free_port, no_proxy, until
 from tests.image.programs import OWN

@@ -21,9 +21,11 @@ import bcrypt
 import pytest
 from cryptography import x509
 
-from image import plan, recipe, settings, table, template
+from image import plan, settings, table
+from image.builder import recipe
 from image.run import run
 from image.settings import Services
+from image.stack import template
 from pki.authority import Authority, pem
 from pki.people import client_files
 from tests.commands import Answer, ask, free_port, no_proxy, until

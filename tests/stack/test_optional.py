@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from image import lint, mirror, settings, table, template
+from image import settings, table
 from image.errors import UserError
-from image.lint import Swarm
+from image.registry import mirror
 from image.run import run
 from image.settings import Mail, Services, Settings
+from image.stack import lint, template
+from image.stack.lint import Swarm
 from tests.checkers import checker
 from tests.stack.test_stack import CLUSTER, IMAGES
 

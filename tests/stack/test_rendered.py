@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from image import settings, template
+from image import settings
 from image.run import run
 from image.settings import Mail, Settings
+from image.stack import template
 from tests.checkers import checker
 from tests.mail import filled_in
 from tests.stack.test_rules import RULES

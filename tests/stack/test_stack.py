@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image import plan, settings, template
+from image import plan, settings
 from image.cluster import Cluster, Endpoint, Node
 from image.platform import Platform
+from image.stack import template
 
 ROOT = Path(__file__).resolve().parents[2]
 SELF = (ROOT / "stack" / "configs" / "prometheus_self.yml.tmpl").read_text()
