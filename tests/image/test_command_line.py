@@ -39,7 +39,8 @@ NAMES = _below(main)
 """Without those that only have others below them."""
 FIRST_WORDS = main.list_commands(CONTEXT)
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
-PAGE = PAGES[ROOT / "docs" / "image.md"]
+PAGE = "\n".join(PAGES[ROOT / "docs" / f"{name}.md"] for name in ("image", "registry", "stack"))
+"""The pages of the image tool, as one."""
 
 
 def image(*argv: str | Path, **env: str) -> Done:
