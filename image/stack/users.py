@@ -11,7 +11,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from image import settings
+from image import settings, table
 from image.cluster import Cluster
 from image.errors import UserError
 from image.stack.rollout import Rollout
@@ -80,21 +80,21 @@ def remove(cluster: Cluster, name: str) -> Path:
     """Take a user out of the cluster's own settings; gives the file.
 
     Raises:
-        UserError: there is none, or the settings for all clusters have one of this name, with whose password the
-            gateway would let the user in after all.
+        UserError: there is none; or the settings for all clusters have one of this name, whose password would hold
+            instead of the one that is removed. Nothing is removed then.
     """
     file = _file(cluster)
     text = _read(file)
     users = text.get(_KEY, {})
-    own = name in users
-    if own:
+    of_all = table.load(settings.FILE).get(_KEY)
+    if isinstance(of_all, dict) and name in of_all:
+        fix = "take the line out there" + ("; then the same command again" if name in users else "")
+        raise UserError(f"{name} stands in {settings.FILE}, which is for all clusters", fix)
+    if name in users:
         del users[name]
         _write(file, text)
-    there = known(cluster)
-    if name in there:
-        raise UserError(f"{name} stands in {settings.FILE}, which is for all clusters", "take the line out there")
-    if own:
         return file
+    there = known(cluster)
     raise UserError(f"there is no user {name!r}", f"one of {', '.join(there)}" if there else "there is none at all")
 
 

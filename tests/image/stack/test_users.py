@@ -104,11 +104,12 @@ def test_a_user_of_all_clusters_is_not_gone_with_the_password_of_this_one(
         f'{settings.FILE.read_text()}\nann = "{bcrypt.hashpw(b"another one", bcrypt.gensalt(4)).decode()}"\n'
     )
     monkeypatch.setattr(settings, "FILE", file)
+    with pytest.raises(UserError, match=rf"ann stands in {file}.*\n  Try: take the line out there$"):
+        users.remove(cluster, "ann")
     users.store(cluster, "ann", TYPED)
-    for _ in ("with a password of its own", "without"):
-        with pytest.raises(UserError, match=rf"ann stands in {file}"):
-            users.remove(cluster, "ann")
-    assert bcrypt.checkpw(b"another one", settings.of(cluster).users["ann"].encode())
+    with pytest.raises(UserError, match=rf"ann stands in {file}.*\n  Try: .* then the same command again"):
+        users.remove(cluster, "ann")
+    assert bcrypt.checkpw(TYPED, settings.of(cluster).users["ann"].encode()), "the other one holds no more than before"
 
 
 def test_a_file_that_is_no_toml_is_told_and_left_alone(cluster: Cluster) -> None:
