@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import docker
 import requests
 import urllib3
+from paramiko import SSHException
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,14 @@ def read(client: docker.DockerClient, service: str, tail: int, follow: bool = Fa
     Raises:
         docker.errors.DockerException, requests.RequestException: the manager does not answer, or no longer.
     """
-    chunks = client.api.service_logs(service, details=True, follow=follow, stdout=True, stderr=True, tail=str(tail))
     rest = b""
     try:
-        for chunk in chunks:
+        for chunk in client.api.service_logs(
+            service, details=True, follow=follow, stdout=True, stderr=True, tail=str(tail)
+        ):
             *lines, rest = (rest + chunk).split(b"\n")
             yield from (_line(line) for line in lines)
-    except (urllib3.exceptions.HTTPError, struct.error) as error:  # Docker's library lets them through
+    except (urllib3.exceptions.HTTPError, struct.error, SSHException) as error:  # Docker's library lets them through
         raise requests.ConnectionError(f"its answer broke off: {error}") from error
     if rest:
         yield _line(rest)

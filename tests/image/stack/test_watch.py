@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paramiko import SSHException
 
 from image.cluster import Node
 from image.platform import Platform
@@ -200,6 +201,16 @@ def test_a_node_that_does_not_say_what_its_tasks_logged_holds_no_verdict_back(mo
     assert watch._last_words(client, "shelf_web") == {"t1": ["I give up"]}
     assert time.monotonic() - begun < 30
     silent.set()
+
+
+def test_a_line_of_ssh_that_breaks_off_leaves_a_verdict_without_last_words():
+    """A traceback of the listener would fail the test."""
+
+    def service_logs(*_: object, **__: object) -> Iterator[bytes]:
+        raise SSHException("SSH session not active")
+
+    client = SimpleNamespace(api=SimpleNamespace(service_logs=service_logs))
+    assert watch._last_words(client, "shelf_web") == {}
 
 
 states = st.sampled_from(["new", "pending", "preparing", "starting", "running", "failed", "rejected", "shutdown"])
