@@ -74,8 +74,12 @@ def test_imports_of_the_image_tool_point_down() -> None:
     }
     assert {path.parent.name for path in found} == {"image", *PACKAGES}
     for path in found:
-        modules = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-        names = {".".join((node.module or "", alias.name)) for node in modules for alias in node.names}
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
         seen = {name.split(".")[1] for name in names if name.startswith("image.")} & (set(PACKAGES) | COMMAND_LINE)
         upwards = seen - PACKAGES.get(path.parent.name, set()) - {path.parent.name}
         assert not upwards, f"{path.relative_to(ROOT)} imports {', '.join(upwards)}"

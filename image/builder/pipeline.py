@@ -156,10 +156,9 @@ def build(cluster: Cluster, plan: Plan, todo: Status, jobs: int, progress: Progr
         UserError: a program does not compile or start (the others are finished first), BuildKit or the
             registry fails.
     """
-    from image.builder.push import (
-        publish,  # its libraries take half a second; who has nothing to do need not wait for them
-    )
-    from image.registry import bootstrap  # as above
+    # Their libraries take half a second; who has nothing to do need not wait for them.
+    from image.builder.push import publish
+    from image.registry import bootstrap
 
     contents = make(todo.missing, plan, todo.there, jobs, progress)
     with lock.alone(cluster, progress), _timed(progress, PUSH):
