@@ -131,25 +131,28 @@ def mirror(
         update: take what a tag means now, not what was recorded.
 
     Raises:
-        UserError: some could not be mirrored; the others were.
+        UserError: some could not be mirrored; the others were, and are recorded.
     """
     registry, wanted = Registry.of(cluster), tuple(wanted)
     absent = wanted if update else missing(registry, wanted)
+    there = [one for one in wanted if one not in absent]
     jobs: tuple[Job, ...] = ()
+    failed: tuple[BaseException, ...] = ()
     if absent:
         with skopeo.ready(registry, access) as tool:
             jobs, failed = plan(tool, cluster, absent, every, update)
+            there += [job.mirror for job in jobs if job.there]
             todo = [job for job in jobs if not job.there]
             if todo:
                 # Until its index is there, gc would take an image of it for garbage.
                 pieces = sum(len(job.children) + 1 for job in todo)
                 with shown(pieces) as progress, lock.alone(cluster, progress):
                     failed += _copy_all(tool, todo, file, progress)
-        raise_all(failed)
+    for one in there:
+        mirrors.record(one, file)
+    raise_all(failed)
     planned = {job.mirror.name: job for job in jobs}
     now = [planned[one.name].mirror if one.name in planned else one for one in wanted]
-    for one in now:
-        mirrors.record(one, file)
     return tuple(_mirrored(one, planned.get(one.name), registry.address) for one in now)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
 from image.platform import Platform
-from image.registry import mirror, mirrors
+from image.registry import mirror, mirrors, skopeo
 from image.registry.client import Login, Registry
 from image.registry.mirror import Upstream
 from image.registry.mirrors import Mirror
@@ -131,6 +132,23 @@ def test_a_source_that_does_not_answer_keeps_no_other_from_being_mirrored(
     jobs, failed = mirror.plan(tool, cluster, wanted, None, update=False)
     assert [job.mirror.name for job in jobs] == ["redis"]
     assert [str(error) for error in failed] == ["gone.example.org does not answer"]
+
+
+def test_what_is_there_is_recorded_also_where_another_source_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror that was off, and whose image the registry has, is on then; the other stays unknown."""
+    registry, file = Registry("198.18.0.11:5000", Login("shelf", "x")), tmp_path / "mirrors.toml"
+    monkeypatch.setattr(Registry, "of", lambda _: registry)
+    monkeypatch.setattr(mirror, "_has", lambda _, one: one.name == "off")
+    monkeypatch.setattr(skopeo, "ready", lambda *_: nullcontext(Sources(Access(), registry, tmp_path)))
+    off = replace(GRAFANA, name="off", source=Reference.parse("grafana/off:1"), enabled=False)
+    mirrors.record(off, file)
+    wanted = mirror.chosen(mirrors.read(file), ["gone.example.org/gone:1", "off"])
+    cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), tmp_path)
+    with pytest.raises(UserError, match=r"gone\.example\.org does not answer"):
+        mirror.mirror(cluster, wanted, Access(), lambda _: pytest.fail("something was copied"), file)
+    assert mirrors.read(file) == {"off": replace(off, enabled=True)}
 
 
 @pytest.mark.parametrize("words", [[], ["redis", "caddy"]])
