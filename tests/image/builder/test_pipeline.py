@@ -65,6 +65,22 @@ def test_with_the_registry_to_be_started_there_is_something_to_do() -> None:
     assert Status({}, ()).nothing_to_do
 
 
+@pytest.mark.parametrize("runs_by_now", [True, False])
+def test_a_registry_that_another_command_started_meanwhile_is_not_started_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs_by_now: bool
+) -> None:
+    found = iter((Status({}, (), image("registry")), Status({}, ())))
+    started: list[str] = []
+    monkeypatch.setattr(pipeline, "status", lambda *_: next(found))
+    monkeypatch.setattr(pipeline.cache, "sweep", lambda: None)
+    monkeypatch.setattr(pipeline.container, "runs", lambda *_: runs_by_now)
+    monkeypatch.setattr(pipeline, "start_registry", lambda *words: started.append(words[2].name))
+    monkeypatch.setattr(lock, "ROOT", tmp_path)
+    cluster = Cluster("attic", Endpoint("tcp://127.0.0.1:1"), (), tmp_path)
+    assert not pipeline.build_all(cluster, Plan((image("registry"),), (ARM64,)), 1).nothing_to_do
+    assert started == ([] if runs_by_now else ["registry"])
+
+
 def test_buildkit_is_told_all_that_it_needs() -> None:
     programs = {ARMV7: Program(Path("a"), Sizes(9, 3)), ARM64: Program(Path("b"), Sizes(9))}
     layout = Layout(Path("/layout"), "0123")
