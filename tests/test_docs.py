@@ -19,7 +19,9 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "bench" / "README.md"], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
 def test_each_link_within_the_repository_leads_somewhere(page: Path) -> None:
     for link in _LINK.findall(_FENCE.sub("", page.read_text())):
         file, _, anchor = link.partition("#")
