@@ -129,7 +129,7 @@ def is_there(found: Published | None, image: Image, plan: Plan) -> bool:
 def start_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progress: Progress) -> None:
     """Start the registry from its own image, made for its node's platform alone; raises UserError.
 
-    What else is to be done can be asked only when it runs. Who calls this is `alone`.
+    What else is to be done can be asked only when it runs. Who calls this holds `lock.alone`.
     """
     from image.registry import bootstrap  # with it comes Docker's library; not paid for where there is nothing to do
 
@@ -141,7 +141,7 @@ def start_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progre
 def make_registry(cluster: Cluster, plan: Plan, image: Image, jobs: int, progress: Progress) -> None:
     """Make the registry's image in its node's engine, for that platform alone; raises UserError.
 
-    Who calls this is `alone`.
+    Who calls this holds `lock.alone`.
     """
     own = replace(plan, platforms=(cluster.registry_node.platform,))
     contents = make((image,), own, {}, jobs, progress)

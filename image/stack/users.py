@@ -119,7 +119,7 @@ def taken_back(cluster: Cluster, rollout: Rollout) -> str:
 
 
 def _file(cluster: Cluster) -> Path:
-    """Where the settings are, also where a link leads to them: written anew, it would be a file of its own."""
+    """Where the settings are. A link to them is followed: else writing would put a file in the link's place."""
     return (cluster.credentials / settings.NAME).resolve()
 
 
