@@ -1,4 +1,4 @@
-"""What each host tells of itself: its power, its card, its engine; the leader also of the swarm."""
+"""What each host tells of itself: its power, its card, its engine; one manager also of the swarm."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def address(container: Json) -> str:
     raise OSError("it has no address")
 
 
-# --- The swarm, by its leader
+# --- The swarm, by one manager
 
 
 def manages(text: str) -> bool:
@@ -342,10 +342,20 @@ def manages(text: str) -> bool:
     return bool(re.search(r"^swarm_node_manager 1$", text, re.MULTILINE))
 
 
-def leader(nodes: Iterable[Json]) -> str:
-    """The leader's address, of GET /nodes; empty where there is none."""
-    managers = [node["ManagerStatus"] for node in nodes if node.get("ManagerStatus")]
-    return next((str(one["Addr"]).rpartition(":")[0] for one in managers if one.get("Leader")), "")
+def speaker(nodes: Sequence[Json]) -> str:
+    """The address of the manager that tells how the swarm is, of GET /nodes; empty where nobody leads.
+
+    The leader. Where that is drained no node_exporter hands out its files, so it is the first other one that is not.
+    """
+    managers = [node for node in nodes if node.get("ManagerStatus")]
+    leading = [node for node in managers if node["ManagerStatus"].get("Leader")]
+    others = [node for node in managers if _ready(node) and node["ManagerStatus"].get("Reachability") == "reachable"]
+    able = [
+        node
+        for node in (*leading, *sorted(others, key=lambda node: str(node["ID"])))
+        if node["Spec"]["Availability"] != "drain"
+    ]
+    return str((able or leading)[0]["ManagerStatus"]["Addr"]).rpartition(":")[0] if leading else ""
 
 
 def is_ours(at: str) -> bool:
@@ -480,7 +490,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 class Swarm:
-    """What the swarm's leader knows; of all other nodes nothing."""
+    """What the managers know, on the one that tells it; on all other nodes nothing."""
 
     def __init__(self) -> None:
         self._seen: object = None
@@ -494,7 +504,7 @@ class Swarm:
             nodes = json.loads(ask("/nodes"))
         except OSError:  # a swarm that cannot decide
             return ""
-        at = leader(nodes)
+        at = speaker(nodes)
         if not at or not is_ours(at):
             return ""
         listed, tasks = json.loads(ask("/services")), json.loads(ask("/tasks"))

@@ -239,6 +239,29 @@ def test_another_leader_tells_the_swarm_when_the_first_one_is_gone(five: Lab) ->
     until(lambda: [told(five, pi).get("swarm_managers_reachable") for pi in tellers()] == [3])
 
 
+def test_while_the_leader_is_drained_another_manager_tells_the_swarm(five: Lab) -> None:
+    """No node_exporter runs on a drained node, so what is written there reaches nobody."""
+
+    def tellers() -> list[str]:
+        return [pi for pi in PIS if "swarm.prom" in files(five, pi)]
+
+    def availability(word: str) -> None:
+        five.on(first, "docker", "node", "update", "--availability", word, first).ok()
+
+    until(lambda: len(tellers()) == 1)
+    (first,) = tellers()
+    availability("drain")
+    try:
+        (second,) = until(lambda: len(now := tellers()) == 1 and now != [first] and now) or ()
+        assert json.loads(five.on(first, "docker", "node", "inspect", "self").ok())[0]["ManagerStatus"]["Leader"]
+        found = told(five, second)
+        assert (found["swarm_managers"], found["swarm_managers_reachable"]) == (3, 3)
+        assert any('availability="drain"' in name for name, ready in found.items() if ready)
+    finally:
+        availability("active")
+    until(lambda: tellers() == [first])
+
+
 def exported(lab: Lab, pi: str) -> dict[str, float]:
     """What a Pi's node_exporter answers, asked from the Pi at its container's address in the bridge of the host."""
     shown = json.loads(lab.on(pi, "docker", "network", "inspect", "docker_gwbridge").ok())[0]["Containers"]

@@ -227,9 +227,25 @@ def test_a_manager_is_known_by_its_engines_own_metrics() -> None:
     assert not daemon.manages("")
 
 
-def test_the_leader_is_the_one_that_the_managers_name() -> None:
-    assert daemon.leader(NODES) == "192.168.1.11"
-    assert daemon.leader([node("pi4")]) == ""
+def test_the_leader_tells_how_the_swarm_is_and_without_one_nobody() -> None:
+    assert daemon.speaker(NODES) == "192.168.1.11"
+    assert daemon.speaker([*NODES[1:], node("pi5", manager={"Reachability": "reachable"})]) == ""
+    assert daemon.speaker([node("pi4")]) == ""
+
+
+def test_for_a_leader_that_is_drained_another_manager_tells_which_is_there_and_not_drained() -> None:
+    drained = {"Spec": {"Role": "manager", "Availability": "drain"}}
+    nodes = [
+        node("pi1", manager=LEADER, **drained),
+        node("pi2", "down", manager={"Reachability": "reachable"}),
+        node("pi3", manager={"Reachability": "unreachable"}),
+        node("pi4", manager={"Reachability": "reachable"}, **drained),
+        node("pi7", manager={"Reachability": "reachable"}),
+        node("pi6", manager={"Reachability": "reachable"}),
+        node("pi5"),
+    ]
+    assert daemon.speaker(nodes) == "192.168.1.16"
+    assert daemon.speaker(nodes[:4]) == "192.168.1.11"
 
 
 def test_an_address_of_this_machine_is_its_own_and_another_is_not() -> None:
@@ -488,7 +504,7 @@ def test_any_answer_of_an_engine_is_read_or_refused_and_never_ends_the_daemon(on
         lambda: rendered(daemon.services(one, two, three, NOW)),
         lambda: rendered([daemon.revisions(one)]),
         lambda: rendered([daemon.updates(one)]),
-        lambda: daemon.leader(one),
+        lambda: daemon.speaker(one),
         lambda: daemon.address(one),
     ):
         with suppress(*daemon.UNEXPECTED):

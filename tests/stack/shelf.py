@@ -58,6 +58,8 @@ class Pi:
     reboot: int = 0
     gateway: bool = False
     """Whether its gateway is measured all the time, whatever its node_exporter does."""
+    leads: bool | None = None
+    """What its engine says of itself, if it says anything."""
 
     def wave(self, value: float, at: float, swing: float = 0.35) -> float:
         """A value of the past, which comes to `value` now and goes on with it."""
@@ -161,6 +163,8 @@ def _node(pi: Pi, now: float, at: float) -> Iterator[tuple[str, dict[str, str], 
         yield "pi_under_voltage_since_boot", {}, float(pi.voltage[1])
         yield "pi_throttled", {}, 0.0
     yield "pi_reboot_required", {}, float(pi.reboot)
+    if pi.leads is not None:
+        yield "swarm_manager_leader", {}, float(pi.leads)
 
 
 def _labels(labels: Mapping[str, str]) -> str:

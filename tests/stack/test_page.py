@@ -74,6 +74,9 @@ STATES = {
     "no exporter": Shelf(leaders=()).with_pi("pi1", until=-1500, gateway=True),
     "replaced": Shelf(pis=(PI1, Pi("pi3"), Pi("pi3", model="the one before", member=False, until=-3000)), hours=1),
     "empty": Shelf().with_pi("pi3", availability="drain", until=-1500).with_pi("pi2", availability="pause"),
+    "drained leader": Shelf(leaders=("pi2",))
+    .with_pi("pi1", availability="drain", until=-1500)
+    .with_pi("pi2", role="manager", leads=False),
     "drained": Shelf(alerts=()).with_pi("pi3", availability="drain").with_pi("pi2", reboot=1),
     "one alert": Shelf(alerts=(WATCHDOG, GONE.alerts[1], alert("Quiet", "vector(1)", "none"))),
     "long": Shelf(pis=(PI1, Pi(LONG, model=LONG)), services={f"shelf_{LONG}": (0, 1), **SERVICES}, hours=1),
@@ -320,6 +323,12 @@ def test_a_pi_that_is_drained_and_so_not_measured_is_no_trouble(look) -> None:
     assert seen.text("h1") == "All is well on 2 Pis"
     assert "drained: gets no work" in row(seen, "pi3")["name"]
     assert "paused: gets no new work" in row(seen, "pi2")["name"]
+
+
+def test_a_manager_that_tells_for_a_drained_leader_is_not_called_the_leader(look) -> None:
+    seen = look("drained leader")
+    assert seen.text("h1") == "All is well on 2 Pis"
+    assert row(seen, "pi2")["name"].startswith("pi2 manager Raspberry")
 
 
 def test_a_pi_that_took_the_place_and_the_name_of_another_is_what_it_is(look) -> None:

@@ -16,8 +16,9 @@ const OLD_FILE = 120;
 const NAMES = [
   "node_load1", "node_memory_MemTotal_bytes", "node_memory_MemAvailable_bytes", "node_time_seconds",
   "node_boot_time_seconds", "node_filesystem_size_bytes", "node_filesystem_avail_bytes", "node_textfile_mtime_seconds",
-  "pi_under_voltage", "pi_under_voltage_since_boot", "pi_throttled", "pi_reboot_required", "swarm_member_ready",
-  "swarm_service_tasks_desired", "swarm_service_tasks_running", "pishelf_revision_timestamp_seconds",
+  "pi_under_voltage", "pi_under_voltage_since_boot", "pi_throttled", "pi_reboot_required",
+  "swarm_member_ready", "swarm_manager_leader", "swarm_service_tasks_desired", "swarm_service_tasks_running",
+  "pishelf_revision_timestamp_seconds",
 ];
 const temperature = (of) => `(max by (node) (${of("node_thermal_zone_temp")}) or max by (node) (${of("node_hwmon_temp_celsius")}))`;
 const last = (selector) => `last_over_time(${selector}[${OLD}s])`; // a single scrape that failed is no news
@@ -89,7 +90,7 @@ function read(series, now) {
   const told = (node) => // whether what the daemon on a node says is of now
     current(node) && !(get("node_time_seconds", node) - get("node_textfile_mtime_seconds", node) > OLD_FILE);
 
-  // What the swarm's leader says; one that is gone says nothing, however long Prometheus remembers it.
+  // What the manager says that tells of the swarm; one that is gone says nothing, however long Prometheus remembers it.
   const swarm = series.filter(({ metric }) => /^(swarm|pishelf)_/.test(metric.__name__) && told(metric.node));
   const named = (name) => swarm.filter(({ metric }) => metric.__name__ === name);
   const members = new Map(named("swarm_member_ready").map(({ metric, value }) => [metric.member, { ...metric, ready: value[1] === "1" }]));
@@ -98,6 +99,8 @@ function read(series, now) {
   const blind = !names.some(current);
   names.sort((one, other) => one.localeCompare(other, "en", { numeric: true }));
 
+  // The leader tells of the swarm; while it is drained another manager does, whose engine says that it does not lead.
+  const leads = (name) => members.get(name)?.node === name && get("swarm_manager_leader", name) !== 0;
   const pis = names.map((name) => {
     const value = (metric) => (current(name) ? get(metric, name) : undefined);
     const sensor = (metric) => (told(name) ? get(metric, name) : undefined);
@@ -107,7 +110,7 @@ function read(series, now) {
     return {
       name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name), get("answers", name) === 1), last: latest(name),
       model: labels.get(`model|${name}`)?.model,
-      role: member?.role, leader: member?.node === name, availability: member?.availability,
+      role: member?.role, leader: leads(name), availability: member?.availability,
       load: value("node_load1"), cores: value("cores"),
       memory: total && 1 - value("node_memory_MemAvailable_bytes") / total, total,
       temperature: value("temperature"),
