@@ -37,7 +37,6 @@ REGISTRY = "pishelf-registry"
 REGISTRY_METRICS_PORT = 5001
 REVISIONS = "pishelf.stack=shelf"
 _ENGINE = "/run/docker.sock"
-_ENGINES_PID = Path("/run/docker.pid")
 _RECENT = 600.0  # seconds in which a task that failed counts
 _REVISIONS_SHOWN = 5
 _REVISIONS_AGE = 300.0  # seconds after which they are read anew, whatever seems to have happened
@@ -303,9 +302,12 @@ def engine() -> str:
 
 
 def _engine_runs() -> bool:
-    """Whether there is one: to ask at the socket of one that was stopped would start it."""
-    pid = _read(_ENGINES_PID).strip()
-    return pid.isdecimal() and _read(f"/proc/{pid}/comm").strip() == "dockerd"
+    """Whether there is one that nobody stops: to ask at the socket of another would start it.
+
+    Also while it ends its containers: it takes no more from the socket then, and when it has ended systemd finds a
+    question there, and starts it to answer.
+    """
+    return _output("systemctl", "is-active", "docker.service").strip() == "active"
 
 
 def registry() -> str:
@@ -498,11 +500,12 @@ class Swarm:
         self._revisions = Family("", "", [])
 
     def __call__(self) -> str:
-        if not _engine_runs() or not manages(ask("/metrics", ENGINE_METRICS).decode()):
-            return ""
         try:
+            # Its metrics are at a port of its own: on a worker no program has to be started to know that it is one.
+            if not manages(ask("/metrics", ENGINE_METRICS).decode()) or not _engine_runs():
+                return ""
             nodes = json.loads(ask("/nodes"))
-        except OSError:  # a swarm that cannot decide
+        except OSError:  # no engine, or a swarm that cannot decide
             return ""
         at = speaker(nodes)
         if not at or not is_ours(at):
