@@ -38,6 +38,9 @@ _STATE = "pishelf.state"
 _LOGIN = "pishelf.login"
 # What every engine takes as a config; source: MaxConfigSize of swarmkit, 500 kB, in newer ones 1000.
 _MOST = 500_000
+# Larger ones are compressed: whoever lists the revisions fetches all of them, and the world's CAs, which a stack that
+# sends mail has among its configs, are 350 kB in JSON.
+_PLAIN = 100_000
 _NAME = re.compile(rf"{STACK}-revision-([0-9]{{1,9}})")
 _DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})$")
 
@@ -102,7 +105,7 @@ class Revision:
         files = {path: base64.b64encode(data).decode() for path, data in sorted(self.rollout.files.items())}
         rollout = {"compose": self.rollout.compose, "files": files, "tags": dict(sorted(self.rollout.tags.items()))}
         data = json.dumps({**values, **rollout}, indent=1).encode()
-        if len(data) > _MOST:
+        if len(data) > _PLAIN:
             data = gzip.compress(data, mtime=0)
         if len(data) > _MOST:
             largest = max(self.rollout.files, key=lambda path: len(self.rollout.files[path]), default="")
