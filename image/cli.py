@@ -16,6 +16,7 @@ import click
 from click.exceptions import NoSuchCommand
 
 from image import commands, options
+from image.errors import UserError
 
 # How `--help` lists the commands. One that is in no section is listed after them.
 SECTIONS: Final = {
@@ -76,6 +77,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except UserError as error:
+            raise UserError(options.pasteable(error.message, ctx)) from error
         except KeyboardInterrupt:
             click.echo("\nStopped.", err=True)
             ctx.exit(_INTERRUPTED)

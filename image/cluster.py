@@ -73,11 +73,14 @@ class Node:
     address: str
     role: str
     ready: bool
+    """Whether it takes tasks."""
     platform: Platform
     labels: Mapping[str, str] = field(default_factory=dict)
     memory: int = 0
     """In bytes; 0 where it is not known."""
     cpus: float = 0
+    spared: bool = False
+    """Whether a person wants it to take no tasks: drained or paused."""
 
     def https(self, port: int) -> str:
         """Where a port of it that speaks HTTPS is asked, without a slash at the end."""
@@ -106,6 +109,7 @@ class Node:
             address=address,
             role=spec["Role"],
             ready=status["State"] == "ready" and spec["Availability"] == "active",
+            spared=spec["Availability"] != "active",
             platform=_platform(spec.get("Labels") or {}, description["Platform"]["Architecture"]),
             labels=spec.get("Labels") or {},
             memory=resources.get("MemoryBytes", 0),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from image import plan
 from image.builder import modules
 from image.platform import PLATFORMS
 from pki import context
+
+_OURS = re.compile(r"python -m image (?=[a-z])")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +27,14 @@ class Chosen:
 
     context: str | None
     credentials: Path | None
+
+
+def pasteable(text: str, ctx: click.Context) -> str:
+    """Our own commands in a text, for the swarm that was chosen on this command line; else they are for it anyway."""
+    root = ctx.find_root()
+    if root.get_parameter_source("context") is not ParameterSource.COMMANDLINE:
+        return text
+    return _OURS.sub(f"python -m image --context {root.params['context']} ", text)
 
 
 def complete_contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001

@@ -20,5 +20,6 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
     proof = prove.prove(swarm, settings.used(swarm, plan.read()))
-    click.echo(proof.json() if as_json else "\n".join(proof.lines(swarm.docker)))
+    told = proof.json() if as_json else "\n".join(proof.lines(swarm.docker))
+    click.echo(options.pasteable(told, ctx))
     ctx.exit(0 if proof.ok else 1)

@@ -142,7 +142,7 @@ def prove(cluster: Cluster, images: Iterable[Image], patience: float = _PATIENCE
     snapshot = _snapshot(cluster)
     door = Door(addresses(snapshot, "gateway"), _certificates(cluster))
     ready = [node for node in cluster.nodes if node.ready]
-    if len(ready) < len(cluster.nodes):
+    if any(not node.ready and not node.spared for node in cluster.nodes):
         patience = min(patience, _IMPATIENCE)  # the verdict is clear, and a person waits for it
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         looks = [
@@ -200,12 +200,14 @@ def addresses(snapshot: watch.Snapshot, name: str) -> tuple[str, ...]:
 
 
 def nodes_ready(nodes: Sequence[Node], docker_command: str = "docker") -> Measure:
-    """Every node of the swarm takes tasks."""
-    away = [node.name for node in nodes if not node.ready]
+    """Every node of the swarm takes tasks, but for those that a person spares."""
+    away = [node.name for node in nodes if not node.ready and not node.spared]
     if away:
         fix = f"{docker_command} node inspect --pretty {away[0]}"
         return Measure("nodes", False, f"not ready: {', '.join(away)}", fix)
-    return Measure("nodes", True, f"{len(nodes)} ready: {', '.join(node.name for node in nodes)}")
+    ready = [node.name for node in nodes if node.ready]
+    spared = "".join(f"; {node.name} is drained or paused" for node in nodes if node.spared)
+    return Measure("nodes", True, f"{len(ready)} ready: {', '.join(ready)}{spared}")
 
 
 def services_run(cluster: Cluster, snapshot: watch.Snapshot, patience: float) -> Measure:

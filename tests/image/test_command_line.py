@@ -19,7 +19,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from image.cli import SECTIONS, main, sections
+from image.cli import SECTIONS, Commands, main, sections
+from image.errors import UserError
 from tests.commands import ROOT, Done, command
 
 PROGRAM = "python -m image"
@@ -190,6 +191,29 @@ def test_a_build_with_nothing_to_do_waits_for_no_large_library() -> None:
         f"import sys, image.cli, image.commands.build_all; print([name for name in {large} if name in sys.modules])"
     )
     assert command(sys.executable, "-c", script).ok() == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "advice"),
+    [
+        (("--context", "attic"), {}, "python -m image --context attic history"),
+        ((), {"DOCKER_CONTEXT": "attic"}, "python -m image history"),
+        ((), {}, "python -m image history"),
+    ],
+)
+def test_what_an_error_tells_to_type_is_for_the_swarm_that_was_chosen(
+    words: tuple[str, ...], environment: dict[str, str], advice: str
+) -> None:
+    whole = "python -m image --context shelf diff"
+
+    def fail() -> None:
+        raise UserError("no", f"python -m image history; or {whole}")
+
+    group = Commands(params=main.params, callback=main.callback)
+    group.get_command = lambda *_: click.Command("deploy", callback=fail)  # type: ignore[method-assign]
+    seen = CliRunner().invoke(group, [*words, "deploy"], env=environment)
+    assert seen.exit_code == 1
+    assert f"Try: {advice}; or {whole}" in seen.stderr
 
 
 # Wrong usage

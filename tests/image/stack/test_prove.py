@@ -107,6 +107,8 @@ def test_a_node_that_is_away_is_named():
     assert not measure.ok
     assert "pi2" in measure.seen
     assert nodes_ready(NODES) == Measure("nodes", True, "3 ready: pi1, pi2, pi3")
+    spared = replace(PI2, ready=False, spared=True)
+    assert nodes_ready((PI1, spared, PI3)) == Measure("nodes", True, "2 ready: pi1, pi3; pi2 is drained or paused")
 
 
 def test_one_target_up_a_node_each_with_its_name_is_well():
