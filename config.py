@@ -3,14 +3,19 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 # pyinfra keeps Python from keeping what it compiled; each run would compile all that follows anew.
 sys.dont_write_bytecode = False
 
 import click
 from pyinfra import config
+from pyinfra.api import Inventory
 from pyinfra.connectors import ssh, util
 from pyinfra.context import ctx_state
+from pyinfra_cli import cli
+from pyinfra_cli.exceptions import CliError
+from pyinfra_cli.inventory import make_inventory
 
 from operations.connection import ask
 from operations.reach import Ssh
@@ -27,6 +32,17 @@ config.SUDO = True
 # callback host_before_connect, can only be asked for by code that runs after all connections are made.)
 ssh.SSHConnector = Ssh
 util.getpass = ask
+
+
+def _inventory(*what: Any, **how: Any) -> Inventory:
+    found: Inventory = make_inventory(*what, **how)
+    if not len(found):
+        raise CliError(f"the inventory {what[0]} has no host; is it the right file?")
+    return found
+
+
+# pyinfra goes on where there is no such file, does nothing, and ends well.
+cli.make_inventory = _inventory
 
 # The doctor names hosts that do not answer in its table, and has no question to ask about them.
 _command = click.get_current_context(silent=True)
