@@ -1,6 +1,8 @@
-"""What is wrong with the command itself is told before any host is asked."""
+"""What is wrong with the command itself is told in one line."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -12,3 +14,12 @@ def test_an_inventory_that_is_not_there_is_named_and_no_limit_blamed(deploy: str
     done = command(PYINFRA, "-y", "inventry.py", f"deploys/{deploy}.py")
     assert done.code == code
     assert "--limit" not in done.refused("the inventory inventry.py has no host")
+
+
+@pytest.mark.parametrize(("name", "answer"), [("any.py", "add -y if"), ("reset.py", "add -y --data yes=true if")])
+def test_where_nobody_answers_its_question_a_run_ends_and_says_how_to_go_on(
+    tmp_path: Path, name: str, answer: str
+) -> None:
+    deploy = tmp_path / name
+    deploy.touch()
+    command(PYINFRA, "@local", deploy).refused("Press enter", f"nobody is there to answer; {answer} you mean it")
