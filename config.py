@@ -11,8 +11,9 @@ sys.dont_write_bytecode = False
 import click
 from pyinfra import config
 from pyinfra.api import Inventory
+from pyinfra.api.exceptions import DeployError
 from pyinfra.connectors import ssh, util
-from pyinfra.context import ctx_state
+from pyinfra.context import ctx_inventory, ctx_state
 from pyinfra_cli import cli
 from pyinfra_cli.exceptions import CliError
 from pyinfra_cli.inventory import make_inventory
@@ -41,10 +42,23 @@ def _inventory(*what: Any, **how: Any) -> Inventory:
     found: Inventory = make_inventory(*what, **how)
     if not len(found):
         raise CliError(f"the inventory {what[0]} has no host; is it the right file?")
+    if any(Path(each).parent.name == "deploys" for each in _operations):
+        with ctx_inventory.use(found):
+            _check()
     return found
 
 
-# pyinfra goes on where there is no such file, does nothing, and ends well.
+def _check() -> None:
+    from deploys.cluster import described
+
+    try:
+        described()
+    except DeployError as error:
+        raise CliError(str(error)) from None
+
+
+# Before a host is asked. pyinfra goes on where there is no such file, does nothing, and ends well; what is wrong in
+# one it would come to after all hosts that do not answer.
 cli.make_inventory = _inventory
 
 
@@ -66,3 +80,4 @@ if any(Path(each).name == "doctor.py" for each in _operations):
     # What pyinfra itself finds wrong, such as a mistake in the inventory, would end with 1: warnings.
     click.ClickException.exit_code = diagnosis.FAILED
     diagnosis.prepare(ctx_state.get(), _operations)
+    _check = diagnosis.check  # in the doctor's own words
