@@ -27,14 +27,28 @@ def run(state: State) -> NoReturn:
         as_json = _format(hosts) == "json"
         report = examine(evidence(hosts, described()))
     except DeployError as error:
-        # Left to pyinfra, the run would end with 1, which means warnings here.
-        logger.error(f"the doctor cannot begin: {error}")
-        if as_json:
-            _say(json.dumps({"verdict": "failure", "why": str(error), "hosts": {}}))
-        sys.exit(FAILED)
+        _refuse(error, as_json)
     _print(report, as_json)
     # pyinfra closes its connections on the way out.
     sys.exit(report.exit_code)
+
+
+def check() -> None:
+    """End the run where the inventory, or what is asked for, is wrong; called before a host is asked."""
+    as_json = False
+    try:
+        as_json = _format(list(inventory)) == "json"
+        described()
+    except DeployError as error:
+        _refuse(error, as_json)
+
+
+def _refuse(error: DeployError, as_json: bool) -> NoReturn:
+    # Left to pyinfra, the run would end with 1, which means warnings here.
+    logger.error(f"the doctor cannot begin: {error}")
+    if as_json:
+        _say(json.dumps({"verdict": "failure", "why": str(error), "hosts": {}}))
+    sys.exit(FAILED)
 
 
 def prepare(state: State, operations: Sequence[str]) -> None:

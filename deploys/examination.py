@@ -34,6 +34,7 @@ from operations.known import PARTS, Everything
 from operations.pull import objection
 from operations.reach import ssh
 from pki.credentials import Login, known_login
+from pki.phase import Standing
 
 T = TypeVar("T")
 
@@ -71,9 +72,11 @@ class Own:
         """Read the cluster's folder; raises DeployError where a file of it is damaged."""
         folder = ROOT / ".cluster" / cluster.settings.cluster_name
         complete = all((folder / name).exists() for name in ("ca.pem", "cert.pem", "key.pem"))
+        if not complete:
+            return cls(folder, complete, "", None)
         try:
-            ca = (folder / "ca.pem").read_text() if complete else ""
-            return cls(folder, complete, ca, known_login(folder, cluster.registry) if complete else None)
+            Standing.read(folder)  # what is damaged is told of here, and not as a fault of the hosts
+            return cls(folder, complete, (folder / "ca.pem").read_text(), known_login(folder, cluster.registry))
         except (OSError, ValueError) as error:
             raise DeployError(str(error)) from error
 

@@ -1,6 +1,6 @@
 """Make hosts blank again: `pyinfra inventory.py deploys/reset.py`, all or those of `--limit`.
 
-Asks for each host; `--data yes=true` answers. Images, volumes and the swarm's memory on them are lost; names,
+Asks for each host; `-y --data yes=true` answers. Images, volumes and the swarm's memory on them are lost; names,
 addresses and what is not of this project stay.
 """
 

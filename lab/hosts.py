@@ -28,7 +28,7 @@ def groups(name: str, managers: str = "") -> tuple[list[Host], list[Host]]:
     A node that is stopped is one of them, as a Pi without power is.
 
     Raises:
-        NoLabError: there is no such lab, or its leader does not run, or `managers` is not a number.
+        NoLabError: there is no such lab, or none of its nodes runs, or `managers` is not a number.
     """
     if not (managers or "1").isdecimal():
         raise NoLabError(f"MANAGERS={managers} is not a number of nodes, e.g. MANAGERS=3")
@@ -37,7 +37,7 @@ def groups(name: str, managers: str = "") -> tuple[list[Host], list[Host]]:
         found = lifecycle.status(lab)
     except UserError as error:
         raise NoLabError(error.message) from None
-    if not found or (found[0].name, found[0].state) != ("pi1", "running"):
+    if not lifecycle.runs(found):
         raise NoLabError(f"lab {lab.name!r} does not run\n  Try: LAB={lab.name} .venv/bin/python -m lab up")
     common = _common(lab, monitor="pi2" if len(found) > 1 else "pi1")
     hosts = [(node.name, common | {"address": node.address, "ssh_hostname": node.address}) for node in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -135,6 +136,11 @@ def down(lab: Lab, force: bool = False) -> None:
 def status(lab: Lab) -> list[Status]:
     """The nodes of `lab`, by number; none where it is not there."""
     return _statuses(find(engine.connect(), lab))
+
+
+def runs(found: Sequence[Status]) -> bool:
+    """Whether any node of a lab runs; a lab without a leader was never made whole."""
+    return bool(found) and found[0].name == "pi1" and any(node.state == "running" for node in found)
 
 
 def alone(lab: Lab) -> AbstractContextManager[None]:

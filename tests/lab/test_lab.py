@@ -246,6 +246,10 @@ def test_up_goes_on_where_a_killed_one_stopped(second, seconds):
     assert ssh(second, "pi1", "true").code == 0
 
 
+def test_a_python_without_what_the_lab_needs_is_told_which_one_has_it():
+    command(sys.executable, "-S", "-m", "lab", "up").refused("has not what the lab needs", "source .venv/bin/activate")
+
+
 def test_down_where_nothing_is_says_so(second):
     assert "nothing to remove" in second.python("lab", "down").stderr
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from image.errors import UserError
 from lab import engine, image, nodes, subnet
+from lab.lifecycle import Status, runs
 from lab.spec import Lab, Node, node_number
 
 ALL = list(subnet.RANGE.subnets(new_prefix=24))
@@ -124,3 +125,18 @@ def test_what_a_node_says_is_read():
 @pytest.mark.parametrize("text", ["", "\n--\n", "starting\n--\n"])
 def test_a_node_that_cannot_say_yet_has_no_keys(text):
     assert nodes.parse_answers(text).host_keys == ()
+
+
+def statuses(**states):
+    """What the engine says of these nodes."""
+    return [Status(name, f"lab-{name}", "198.18.0.11", state) for name, state in states.items()]
+
+
+@pytest.mark.parametrize("away", ["pi1", "pi2"])
+def test_a_lab_runs_also_while_one_of_its_nodes_is_away_be_it_the_leader(away):
+    assert runs(statuses(**{"pi1": "running", "pi2": "running", away: "exited"}))
+
+
+@pytest.mark.parametrize("states", [{}, {"pi1": "exited", "pi2": "exited"}, {"pi2": "running"}])
+def test_a_lab_of_which_nothing_runs_or_that_has_no_leader_does_not_run(states):
+    assert not runs(statuses(**states))
