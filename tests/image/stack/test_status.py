@@ -6,12 +6,13 @@ import json
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import docker
 import pytest
 import requests
 
-from image.cluster import Node
+from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
 from image.platform import Platform
 from image.stack import log_lines, logs, status
@@ -65,6 +66,34 @@ def test_all_is_well_where_each_service_and_each_node_is():
     assert not status.of([SERVICE], [one], ready, {}, NOW).ok
     assert not status.of([SERVICE], [one, two], down, {}, NOW).ok
     assert not status.of([], [], ready, {}, NOW).ok, "nothing is deployed"
+
+
+@pytest.mark.parametrize(
+    ("services", "state", "words"),
+    [
+        ([], "ready", "the stack is not deployed\n  Try: python -m image --context attic deploy"),
+        ([SERVICE], "ready", "not as it should be: web\n  Try: docker --context attic service ps --no-trunc shelf_web"),
+        (
+            [SERVICE],
+            "down",
+            "should be: web; not ready: pi2\n  Try: docker .* the power and the network of pi2",
+        ),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_told_in_a_sentence(services, state, words):
+    cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), Path("/nowhere"))
+    with pytest.raises(UserError, match=words):
+        status.of(services, [], [node(1), node(2, state=state)], {}, NOW).check(cluster)
+    both = [task("t1", 1, "running", 1), task("t2", 2, "running", 1)]
+    status.of([SERVICE], both, [node(1), node(2)], {}, NOW).check(cluster)
+
+
+def test_a_node_that_is_away_has_no_tasks_in_either_table():
+    """The swarm starts them elsewhere, and cannot see them end."""
+    gone = task("t2", 2, "running", 1, desired="shutdown")
+    seen = status.of([SERVICE], [task("t1", 1, "running", 1), gone], [node(1), node(2, state="down")], {}, NOW)
+    assert [(one.name, one.tasks) for one in seen.nodes] == [("pi1", 1), ("pi2", 0)]
+    assert [one.node for one in seen.tasks] == ["pi1"]
 
 
 def test_a_service_shows_its_count_and_its_images_version():
