@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import docker
 import pytest
@@ -165,6 +166,45 @@ def test_a_line_is_told_with_its_task_and_node(line, told):
 def test_a_line_is_read_with_its_details():
     text = "com.docker.swarm.node.id=n2,com.docker.swarm.service.id=s1,com.docker.swarm.task.id=t1,x=a%2Cb GET / 200"
     assert Line.parse(text) == Line("t1", "n2", "GET / 200")
+
+
+def test_a_lines_time_is_no_part_of_its_text():
+    details = "com.docker.swarm.node.id=n2,com.docker.swarm.task.id=t1"
+    text = f"2026-01-01T00:00:01.000000002Z {details} 2026-01-01T00:00:01Z GET"
+    assert Line.parse(text) == Line("t1", "n2", "2026-01-01T00:00:01Z GET", "2026-01-01T00:00:01.000000002Z")
+
+
+def test_the_older_task_of_a_slot_is_told_first_and_the_managers_own_words_last():
+    newer, older, manager = Line("t2", "n2", "b", "2026-01-02"), Line("t1", "n1", "a", "2026-01-01"), Line("", "", "c")
+    assert list(log_lines.in_order(iter([manager, newer, older]))) == [older, newer, manager]
+
+
+def test_lines_are_not_kept_back_while_the_manager_waits_for_a_node_that_is_gone(monkeypatch):
+    monkeypatch.setattr(log_lines, "_PAUSE", 0.01)
+    over = threading.Event()
+
+    def answer():
+        yield Line("t1", "n1", "a")
+        over.wait(60)
+        raise requests.ConnectionError("broke off")
+
+    lines = log_lines.in_order(answer())
+    assert next(lines).text == "a"
+    over.set()
+    with pytest.raises(requests.ConnectionError, match="broke off"):
+        next(lines)
+
+
+@pytest.mark.parametrize(("count", "word"), [(0, "nothing is logged of web\n"), (1, "")])
+def test_a_service_that_has_logged_nothing_is_told_so(monkeypatch, capsys, count, word):
+    cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), Path("/nowhere"))
+    client = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(Endpoint, "client", lambda _: client)
+    monkeypatch.setattr(logs.watch, "read", lambda *_: SNAPSHOT)
+    monkeypatch.setattr(log_lines, "read", lambda *_: iter([Line("t1", "n2", "x")] * count))
+    said: list[str] = []
+    logs.show(cluster, "web", False, 5, said.append)
+    assert (said, capsys.readouterr().err) == (["web.3@pi2 | x"] * count, word)
 
 
 @pytest.mark.parametrize("end", ["", "4\r\n\1\0\0\0\r\n0\r\n\r\n"], ids=["between two lines", "within one"])
