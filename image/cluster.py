@@ -32,6 +32,7 @@ PLATFORM_LABEL = "platform"  # what the node's programs are made for, e.g. linux
 IPVS_LABEL = "ipvs"  # whether the node's kernel can route the swarm's published ports; true or false
 
 _HTTPS = 443
+_AWAY = ("timed out", "No route to host")  # how a machine that is not there is told
 _OWN_ENGINE = "unix:///var/run/docker.sock"
 _ROOT = Path(__file__).parent.parent
 
@@ -218,9 +219,17 @@ def read(chosen: str | None, credentials: Path | None = None) -> Cluster:
             ) from error
         raise UserError(
             f"the engine of context {name!r} at {endpoint.host} does not answer: {error}",
-            f"docker --context {name} info",
+            _without_an_answer(name, endpoint.host, str(error)),
         ) from error
     return Cluster(name, endpoint, nodes, credentials or _credentials(name))
+
+
+def _without_an_answer(name: str, host: str, said: str) -> str:
+    """Where to look, by what the network said; docker's own command line tells more where a machine is there."""
+    if host.startswith("tcp://") and any(word in said for word in _AWAY):
+        there = host.removeprefix("tcp://").rpartition(":")[0]
+        return f'the power and the network of {there}; if it does not come back: README.md, "The only manager died?"'
+    return f"docker --context {name} info"
 
 
 def _context(name: str | None) -> tuple[str, Endpoint]:

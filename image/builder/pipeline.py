@@ -107,7 +107,7 @@ def status(cluster: Cluster, plan: Plan) -> Status:
     with ThreadPoolExecutor(max_workers=2) as pool:
         running = pool.submit(container.runs, cluster, own) if own else None
         try:
-            there = published.ask(registry, plan.images)
+            there = lock.patient(cluster, lambda: published.ask(registry, plan.images))
         except NoAnswerError as error:
             if own is None:
                 said = error.message.partition("\n")[0]

@@ -6,6 +6,7 @@ import click
 
 from image import cluster, options, settings
 from image.builder import published
+from image.registry import lock
 from image.stack import deploy, users
 from image.stack.spinner import Spinners
 
@@ -25,7 +26,7 @@ def command(chosen: options.Chosen, timeout: float) -> None:
     does not run in the end: the history then has a revision that failed.
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    stack = deploy.checked(swarm, published.of_stack(swarm))
+    stack = lock.patient(swarm, lambda: deploy.checked(swarm, published.of_stack(swarm)))
     click.echo(deploy.warnings(swarm), nl=False, err=True)
     with Spinners() as show:
         outcome = deploy.deploy(swarm, stack, timeout, show)

@@ -9,6 +9,7 @@ import click
 
 from image import cluster, options
 from image.builder import published
+from image.registry import lock
 from image.stack import deploy, difference
 
 
@@ -27,7 +28,7 @@ def command(ctx: click.Context, exit_code: bool, as_json: bool) -> None:
     Compared is what runs, not what was rolled out last: also what somebody changed by hand is seen.
     """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
-    stack = deploy.checked(swarm, published.of_stack(swarm))
+    stack = lock.patient(swarm, lambda: deploy.checked(swarm, published.of_stack(swarm)))
     click.echo(deploy.warnings(swarm, stack), nl=False, err=True)
     found = deploy.changes(swarm, stack)
     lines = difference.lines(found) or ["no difference: the stack runs as this clone describes it"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from image import cluster, progress
+from image.registry import lock
 from image.upkeep import collect
 
 
@@ -33,7 +34,7 @@ def command(ctx: click.Context, keep: int, yes: bool) -> None:
     serves again afterwards. Exit code 1 where an image that stays is damaged.
     """
     swarm = cluster.read(ctx.obj.context, ctx.obj.credentials)
-    cleaning = collect.plan(swarm, keep)
+    cleaning = lock.patient(swarm, lambda: collect.plan(swarm, keep))
     if not yes:
         click.echo("\n".join(cleaning.lines()))
         ctx.exit(0)

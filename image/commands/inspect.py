@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from image import cluster, options
-from image.registry import inspection, selection, stock
+from image.registry import inspection, lock, selection, stock
 
 
 @click.command("inspect")
@@ -22,6 +22,6 @@ def command(chosen: options.Chosen, image: str, as_json: bool) -> None:
     python -m image --context shelf inspect busybox:v1.37.0-0123456789ab --json
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    holds = stock.read(swarm)
+    holds = lock.patient(swarm, lambda: stock.read(swarm))
     found = inspection.describe(holds, selection.find(holds, image))
     click.echo(inspection.as_json(found) if as_json else "\n".join(inspection.lines(found)))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from image import cluster, options
-from image.registry import listing, stock, usage
+from image.registry import listing, lock, stock, usage
 
 
 @click.command("list")
@@ -24,5 +24,5 @@ def command(chosen: options.Chosen, as_json: bool) -> None:
     no time, for the same pins give the same image whenever it is built.
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    rows = listing.rows(stock.read(swarm), usage.read(swarm))
+    rows = listing.rows(lock.patient(swarm, lambda: stock.read(swarm)), usage.read(swarm))
     click.echo(listing.as_json(rows) if as_json else "\n".join(listing.lines(rows, datetime.now(UTC))))

@@ -6,6 +6,7 @@ import click
 
 from image import cluster, options
 from image.builder import published
+from image.registry import lock
 from image.stack import deploy, template
 
 
@@ -19,6 +20,6 @@ def command(chosen: options.Chosen) -> None:
     python -m image render >stack.yml                           to keep it
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    stack = template.compose(swarm, published.of_stack(swarm))
+    stack = lock.patient(swarm, lambda: template.compose(swarm, published.of_stack(swarm)))
     click.echo(deploy.warnings(swarm, stack), nl=False, err=True)
     click.echo(stack.compose, nl=False)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from image import cluster, options
-from image.stack import deploy, secret_input, secrets
+from image.stack import deploy, secret_input, secrets, template
 
 
 @click.group()
@@ -44,6 +44,8 @@ def set_(chosen: options.Chosen, name: str, generate: bool) -> None:
     if generate:
         click.echo(value)
     click.echo(stored.sentence(swarm.command), err=True)
+    if warning := template.unnamed(name):
+        click.echo(warning, err=True)
 
 
 @command.command("list")

@@ -13,20 +13,21 @@ from image.stack import deploy, status
 
 @click.command()
 @options.as_json("services, tasks and nodes")
-@click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+@click.pass_obj
+def command(chosen: options.Chosen, as_json: bool) -> None:
     r"""Show the stack's services, where their tasks run and which version of an image, and the nodes.
 
-    Exit code 1 where a service does not run as it should, or a node is not ready.
+    Exit code 1 where a service does not run as it should, or a node is not ready; standard error says which.
 
     \b
     python -m image --context shelf status
     watch -c python -m image --context shelf status
     python -m image --context shelf status --json | jq -r '.tasks[] | select(.state != "running")'
     """
-    found = deploy.status_of(cluster.read(ctx.obj.context, ctx.obj.credentials))
+    swarm = cluster.read(chosen.context, chosen.credentials)
+    found = deploy.status_of(swarm)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
     else:
         status.show(found)
-    ctx.exit(0 if found.ok else 1)
+    found.check(swarm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from image import cluster, options, progress
-from image.registry import stock, verification
+from image.registry import lock, stock, verification
 
 
 @click.command("verify")
@@ -21,7 +21,7 @@ def command(chosen: options.Chosen, as_json: bool) -> None:
     python -m image --context shelf verify --json | jq -r '.damage[]'
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    holds = stock.read(swarm)
+    holds = lock.patient(swarm, lambda: stock.read(swarm))
     with progress.shown(2) as told:
         result = verification.everything(swarm, holds, told)
     click.echo(result.json() if as_json else "\n".join(result.lines()))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
 
 from image.cluster import Cluster
 from image.errors import UserError
 from image.plan import ROOT
-from image.progress import Progress, step
+from image.progress import Progress, shown, step
+from image.registry.client import NoAnswerError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -18,7 +23,7 @@ def alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
 
     Nobody takes it twice: the second would wait for the first.
     """
-    file = ROOT / ".build" / f"bake-{cluster.name}.lock"
+    file = _file(cluster)
     try:
         file.parent.mkdir(exist_ok=True)
         opened = file.open("w")
@@ -31,3 +36,32 @@ def alone(cluster: Cluster, progress: Progress) -> Iterator[None]:
             with step(progress, "wait for another command of this clone"):
                 fcntl.flock(opened, fcntl.LOCK_EX)
         yield
+
+
+def patient(cluster: Cluster, ask: Callable[[], T]) -> T:
+    """What `ask` reads from the registry: once more, alone, where none answered while another command had its turn.
+
+    That one may have restarted it. Who calls this does not hold `alone`.
+    """
+    try:
+        return ask()
+    except NoAnswerError:
+        if not _taken(_file(cluster)):
+            raise
+        with shown(1) as told, alone(cluster, told):
+            return ask()
+
+
+def _file(cluster: Cluster) -> Path:
+    return ROOT / ".build" / f"bake-{cluster.name}.lock"
+
+
+def _taken(file: Path) -> bool:
+    try:
+        with file.open() as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody ever had a turn
+        return False
+    return False

@@ -18,6 +18,7 @@ from image.platform import taken
 from image.progress import Progress, step
 from image.registry import listing
 from image.registry.client import Registry
+from image.registry.referrers import subject
 from image.registry.stock import Item, Stock
 from image.registry.verified import verify
 
@@ -81,7 +82,26 @@ def blobs(registry: Registry, stock: Stock, progress: Progress) -> tuple[str, ..
     wanted += [(name, tag) for name, tags in stock.links.tags.items() for tag in tags if (name, tag) not in wanted]
     with step(progress, f"read {len(wanted)} images"), ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         found = pool.map(lambda one: verify(registry, one[0], one[1], deep=True), wanted)
-        return tuple(dict.fromkeys(sentence for sentences in found for sentence in sentences))
+        return told(stock, zip(wanted, found, strict=True))
+
+
+def told(stock: Stock, found: Iterable[tuple[tuple[str, str], Iterable[str]]]) -> tuple[str, ...]:
+    """Each sentence once, with what a person removes to be rid of what it says.
+
+    Args:
+        found: name and tag or digest of what was looked at, and what is wrong with it.
+    """
+    bearers: dict[str, dict[str, None]] = {}
+    for (name, reference), sentences in found:
+        tags = stock.links.tags.get(name, {})
+        about = [tag for tag, one in tags.items() if one.digest == subject(reference)]  # an SBOM goes with its image
+        names = [f"{name}{'@' if ':' in one else ':'}{one}" for one in about or [reference]]
+        for sentence in sentences:
+            bearers.setdefault(sentence, {}).update(dict.fromkeys(names))
+    return tuple(
+        sentence if sentence.startswith(tuple(names)) else f"{sentence}; in {' and '.join(names)}"
+        for sentence, names in bearers.items()
+    )
 
 
 def pull_everywhere(cluster: Cluster, stock: Stock) -> tuple[int, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from image import settings
 from image.builder.published import Published
 from image.cluster import Cluster
 from image.errors import UserError
+from image.registry import lock
 from image.registry.client import Registry
 from image.run import run
 from image.stack import difference, dry_run, history, lint, secrets, sizing, status, template, watch
@@ -164,7 +165,7 @@ def rollback(
             f"another revision: python -m image history; or {cluster.command} deploy, with the values of today",
         )
     registry = Registry.of(cluster)
-    here = revision.rollout.found_at(registry.address, registry.has)
+    here = lock.patient(cluster, lambda: revision.rollout.found_at(registry.address, registry.has))
     if missing := revision.rollout.ours(registry.address) - here.keys():
         raise UserError(
             f"revision {revision.number} needs what the registry at {cluster.registry} no longer has: "

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
 
+import click
+
 from image.cluster import Cluster
 from image.errors import UserError
 from image.stack import log_lines, watch
@@ -14,7 +16,7 @@ from image.stack.rollout import STACK
 
 
 def show(cluster: Cluster, service: str, follow: bool, tail: int, say: Callable[[str], None]) -> None:
-    """Print a service's log; with `follow`, until a person interrupts it.
+    """Print a service's log, the oldest line first; with `follow`, as it comes, until a person interrupts it.
 
     Args:
         service: its name, with the stack's or without.
@@ -26,10 +28,15 @@ def show(cluster: Cluster, service: str, follow: bool, tail: int, say: Callable[
     with cluster.manager() as client, suppress(KeyboardInterrupt):
         snapshot = watch.read(client, STACK)
         found = named(snapshot, service)
-        for line in log_lines.read(client, found.id, tail, follow):
+        lines = log_lines.read(client, found.id, tail, follow)
+        silent = tail > 0
+        for line in lines if follow else log_lines.in_order(lines):
+            silent = False
             if line.task and line.task not in {task.id for task in snapshot.tasks}:
                 snapshot = watch.read(client, STACK)  # a task that is newer
             say(told(line, snapshot))
+        if silent and not follow:
+            click.echo(f"nothing is logged of {found.name}", err=True)
 
 
 def named(snapshot: watch.Snapshot, name: str) -> watch.Service:

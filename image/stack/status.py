@@ -11,8 +11,9 @@ from typing import Any
 import click
 import docker
 
-from image.cluster import Node
+from image.cluster import Cluster, Node
 from image.columns import aligned
+from image.errors import UserError
 from image.registry.reference import shortened
 from image.stack import history, watch
 from image.stack.rollout import NAMESPACE_LABEL, STACK
@@ -77,6 +78,21 @@ class Status:
         """Whether the stack is there, each service runs as it should, and each node is ready."""
         well = all(one.phase == "converged" for one in self.services)
         return bool(self.services) and well and all(node.state == "ready" for node in self.nodes)
+
+    def check(self, cluster: Cluster) -> None:
+        """Raise UserError unless it is ok, with what is not as it should be and where to look."""
+        if self.ok:
+            return
+        late = [one.name for one in self.services if one.phase != "converged"]
+        away = [node.name for node in self.nodes if node.state != "ready"]
+        what = [f"not as it should be: {', '.join(late)}"] if late else []
+        fix = [f"{cluster.docker} service ps --no-trunc {STACK}_{late[0]}"] if late else []
+        if not self.services:
+            what, fix = ["the stack is not deployed"], [f"{cluster.command} deploy"]
+        if away:
+            what.append(f"not ready: {', '.join(away)}")
+            fix.append(f"the power and the network of {away[0]}, then pyinfra inventory.py deploys/doctor.py")
+        raise UserError("; ".join(what), "; ".join(fix))
 
     @property
     def tables(self) -> tuple[Rows, ...]:
@@ -227,5 +243,6 @@ def _node(attrs: Mapping[str, Any], snapshot: watch.Snapshot) -> NodeState:
         availability=attrs["Spec"]["Availability"],
         platform=str(known.platform) if known else "unknown",
         address=known.address if known else "",
-        tasks=sum(task.node == attrs["ID"] and task.state == "running" for task in snapshot.tasks),
+        # Of a node that is away the last word was that they run.
+        tasks=sum(task.node == attrs["ID"] and task.state == task.desired == "running" for task in snapshot.tasks),
     )

@@ -26,6 +26,7 @@ from image.stack.rollout import Rollout, object_name
 FOLDER = ROOT / "stack"
 TEMPLATE = FOLDER / "stack.yml.j2"
 
+_SECRET = re.compile(r"""\bsecrets(?:\.|\[["'])(\w+)""")
 _MARK = re.compile("\0(\\d+)\0")
 
 
@@ -120,6 +121,17 @@ def configs(values: Mapping[str, Any], folder: Path = FOLDER / "configs") -> tup
         driver = "golang" if file.suffix == ".tmpl" else ""
         found[key] = Config(key, object_name(key, data, driver), path, data, driver)
     return tuple(found.values())
+
+
+def unnamed(secret: str, template: Path = TEMPLATE) -> str:
+    """What to say of a secret that the template does not name, whatever is switched on; empty where it does."""
+    text = template.read_text(encoding="utf-8") if template.is_file() else ""
+    there = sorted(set(_SECRET.findall(text)))
+    if secret in there:
+        return ""
+    near = get_close_matches(secret, there, n=1)
+    meant = f"; it names {near[0]}" if near else ""
+    return f"Warning: nothing in {template.name} names the secret {secret}{meant}"
 
 
 def filled_with(cluster: Cluster, images: Iterable[Published]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ VERSIONS = 3
 # See Registry/collect.go.
 _DATA, _REQUEST = "/var/lib/registry", "collect"
 _COLLECTED = '{"collected":'  # how its line in the log begins
+_NEVER_PUSHED = "Path not found: /docker/registry/v2/repositories"  # how distribution's collector says it
 # A large registry on a card; all files' names are read, and the manifests.
 _COLLECTS_WITHIN = 900.0
 _TAIL = 50
@@ -247,8 +248,8 @@ def report(lines: Iterable[str], word: str) -> Freed:
     found = next((said for said in reports if said["request"] == word), None)
     if found is None:
         raise UserError("the registry has not collected its garbage", "build-all, which starts this clone's registry")
-    if found.get("error"):
-        raise UserError(f"the registry's garbage collector failed: {found['error']}", "python -m image verify")
+    if (error := found.get("error", "")) and not error.endswith(_NEVER_PUSHED):
+        raise UserError(f"the registry's garbage collector failed: {error}", "python -m image verify")
     return Freed(found["before"], found["after"])
 
 

@@ -124,6 +124,27 @@ def test_an_engine_that_does_not_answer_has_no_status() -> None:
     assert seen.value.status is None
 
 
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("timed out", 'the power and the network of 198.18.0.11; .* README.md, "The only manager died'),
+        ("[Errno 113] No route to host", "the power and the network of 198.18.0.11"),
+        ("[Errno 111] Connection refused", "docker --context default info"),
+        ("certificate verify failed: self-signed certificate", "docker --context default info"),
+    ],
+)
+def test_where_the_only_manager_is_away_a_person_is_told_to_look_at_it(
+    monkeypatch: pytest.MonkeyPatch, said: str, fix: str
+) -> None:
+    def away(*_: object) -> None:
+        raise EngineError(said)
+
+    monkeypatch.setenv("DOCKER_HOST", "tcp://198.18.0.11:2376")
+    monkeypatch.setattr(engine, "get", away)
+    with pytest.raises(UserError, match=f"does not answer: .*\n  Try: {fix}"):
+        cluster.read("default")
+
+
 def test_a_socket_that_is_not_there_is_named() -> None:
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "DOCKER_CONTEXT": ""}
     command(sys.executable, "-m", "image", "render", **nowhere).refused("'default'", "/nowhere/docker.sock", "Try:")

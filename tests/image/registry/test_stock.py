@@ -358,6 +358,12 @@ def test_a_collector_that_failed_is_told_with_its_words() -> None:
         collect.report(log, "a")
 
 
+def test_a_registry_that_nothing_was_pushed_to_has_nothing_to_collect() -> None:
+    error = "exit status 1: failed to garbage collect: filesystem: Path not found: /docker/registry/v2/repositories"
+    said = {"request": "a", "before": 9, "after": 9, "error": error}
+    assert collect.report([json.dumps({"collected": said}, separators=(",", ":"))], "a") == Freed(9, 9)
+
+
 def test_a_row_says_what_is_said_of_the_image_too() -> None:
     rows = {row.tag: row for row in listing.rows(versions(2), [Use("shelf_web", f"pi:5000/web@{digest('v2')}")])}
     assert rows["v2"].services == ("shelf_web",)

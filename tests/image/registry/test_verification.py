@@ -11,8 +11,9 @@ from image.errors import UserError
 from image.platform import Platform
 from image.registry.links import Links, Tag
 from image.registry.manifest import INDEX, Descriptor, Manifest
+from image.registry.referrers import fallback_tag
 from image.registry.stock import Stock
-from image.registry.verification import Result, for_node
+from image.registry.verification import Result, for_node, told
 
 CLUSTER = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), Path("/nowhere"))
 AWAY = "the engine of pi2 (198.18.0.12) does not answer: No route to host"
@@ -24,6 +25,30 @@ def test_a_node_that_is_away_is_no_damage_and_nobody_is_told_to_remove_images() 
     with pytest.raises(UserError, match="all that the registry has is whole") as seen:
         result.check(CLUSTER)
     assert "rm --force" not in seen.value.message
+
+
+def test_damage_is_told_once_with_the_tags_that_bear_it() -> None:
+    index = f"sha256:{'a' * 64}"
+    beside = fallback_tag(index)
+    tags = {"hello": {"v1": Tag(index, 1), "again": Tag(index, 1), beside: Tag("sha256:b", 1)}}
+    part, itself, document = (
+        "hello@sha256:1: its layer is missing",
+        "hello:v2: is missing",
+        "hello@sha256:2: is missing",
+    )
+    looked = [
+        (("hello", "v1"), [part]),
+        (("hello", "again"), [part]),
+        (("hello", "v2"), [itself]),
+        (("hello", beside), [document]),
+        (("hello", "sha256:c"), ["hello@sha256:c: is missing"]),
+    ]
+    assert told(Stock(Links(tags), {}), looked) == (
+        f"{part}; in hello:v1 and hello:again",
+        itself,
+        f"{document}; in hello:v1 and hello:again",
+        "hello@sha256:c: is missing",
+    )
 
 
 def test_a_node_pulls_what_its_engine_takes_also_32_bit_programs_where_there_is_nothing_else() -> None:

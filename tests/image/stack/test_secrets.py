@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from image.cluster import Cluster, Endpoint
 from image.errors import UserError
-from image.stack import secrets
+from image.stack import secrets, template
 from image.stack.secret_input import without_newline
 from image.stack.secrets import Names, Row, Stored, Version
 from tests.commands import ROOT
@@ -135,6 +135,15 @@ def test_what_is_missing_is_told_with_the_command_that_sets_it():
 )
 def test_what_was_stored_is_told_with_what_comes_next(new, services, told):
     assert Stored(Version("password", 2, "n"), new, services).sentence("CMD") == told
+
+
+def test_a_secret_that_the_stack_does_not_name_is_told_with_the_nearest(tmp_path):
+    file = tmp_path / "stack.yml.j2"
+    file.write_text('name: {{ secrets.grafana_password }}\nname: {{ secrets["word"] }}')
+    assert template.unnamed("grafana_password", file) == template.unnamed("word", file) == ""
+    said = "Warning: nothing in stack.yml.j2 names the secret"
+    assert template.unnamed("grafana_passwort", file) == f"{said} grafana_passwort; it names grafana_password"
+    assert template.unnamed("x", file) == f"{said} x"
 
 
 def test_the_table_says_who_is_behind():

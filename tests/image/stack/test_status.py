@@ -6,12 +6,14 @@ import json
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import docker
 import pytest
 import requests
 
-from image.cluster import Node
+from image.cluster import Cluster, Endpoint, Node
 from image.errors import UserError
 from image.platform import Platform
 from image.stack import log_lines, logs, status
@@ -65,6 +67,34 @@ def test_all_is_well_where_each_service_and_each_node_is():
     assert not status.of([SERVICE], [one], ready, {}, NOW).ok
     assert not status.of([SERVICE], [one, two], down, {}, NOW).ok
     assert not status.of([], [], ready, {}, NOW).ok, "nothing is deployed"
+
+
+@pytest.mark.parametrize(
+    ("services", "state", "words"),
+    [
+        ([], "ready", "the stack is not deployed\n  Try: python -m image --context attic deploy"),
+        ([SERVICE], "ready", "not as it should be: web\n  Try: docker --context attic service ps --no-trunc shelf_web"),
+        (
+            [SERVICE],
+            "down",
+            "should be: web; not ready: pi2\n  Try: docker .* the power and the network of pi2",
+        ),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_told_in_a_sentence(services, state, words):
+    cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), Path("/nowhere"))
+    with pytest.raises(UserError, match=words):
+        status.of(services, [], [node(1), node(2, state=state)], {}, NOW).check(cluster)
+    both = [task("t1", 1, "running", 1), task("t2", 2, "running", 1)]
+    status.of([SERVICE], both, [node(1), node(2)], {}, NOW).check(cluster)
+
+
+def test_a_node_that_is_away_has_no_tasks_in_either_table():
+    """The swarm starts them elsewhere, and cannot see them end."""
+    gone = task("t2", 2, "running", 1, desired="shutdown")
+    seen = status.of([SERVICE], [task("t1", 1, "running", 1), gone], [node(1), node(2, state="down")], {}, NOW)
+    assert [(one.name, one.tasks) for one in seen.nodes] == [("pi1", 1), ("pi2", 0)]
+    assert [one.node for one in seen.tasks] == ["pi1"]
 
 
 def test_a_service_shows_its_count_and_its_images_version():
@@ -136,6 +166,45 @@ def test_a_line_is_told_with_its_task_and_node(line, told):
 def test_a_line_is_read_with_its_details():
     text = "com.docker.swarm.node.id=n2,com.docker.swarm.service.id=s1,com.docker.swarm.task.id=t1,x=a%2Cb GET / 200"
     assert Line.parse(text) == Line("t1", "n2", "GET / 200")
+
+
+def test_a_lines_time_is_no_part_of_its_text():
+    details = "com.docker.swarm.node.id=n2,com.docker.swarm.task.id=t1"
+    text = f"2026-01-01T00:00:01.000000002Z {details} 2026-01-01T00:00:01Z GET"
+    assert Line.parse(text) == Line("t1", "n2", "2026-01-01T00:00:01Z GET", "2026-01-01T00:00:01.000000002Z")
+
+
+def test_the_older_task_of_a_slot_is_told_first_and_the_managers_own_words_last():
+    newer, older, manager = Line("t2", "n2", "b", "2026-01-02"), Line("t1", "n1", "a", "2026-01-01"), Line("", "", "c")
+    assert list(log_lines.in_order(iter([manager, newer, older]))) == [older, newer, manager]
+
+
+def test_lines_are_not_kept_back_while_the_manager_waits_for_a_node_that_is_gone(monkeypatch):
+    monkeypatch.setattr(log_lines, "_PAUSE", 0.01)
+    over = threading.Event()
+
+    def answer():
+        yield Line("t1", "n1", "a")
+        over.wait(60)
+        raise requests.ConnectionError("broke off")
+
+    lines = log_lines.in_order(answer())
+    assert next(lines).text == "a"
+    over.set()
+    with pytest.raises(requests.ConnectionError, match="broke off"):
+        next(lines)
+
+
+@pytest.mark.parametrize(("count", "word"), [(0, "nothing is logged of web\n"), (1, "")])
+def test_a_service_that_has_logged_nothing_is_told_so(monkeypatch, capsys, count, word):
+    cluster = Cluster("attic", Endpoint("tcp://198.18.0.11:2376"), (), Path("/nowhere"))
+    client = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(Endpoint, "client", lambda _: client)
+    monkeypatch.setattr(logs.watch, "read", lambda *_: SNAPSHOT)
+    monkeypatch.setattr(log_lines, "read", lambda *_: iter([Line("t1", "n2", "x")] * count))
+    said: list[str] = []
+    logs.show(cluster, "web", False, 5, said.append)
+    assert (said, capsys.readouterr().err) == (["web.3@pi2 | x"] * count, word)
 
 
 @pytest.mark.parametrize("end", ["", "4\r\n\1\0\0\0\r\n0\r\n\r\n"], ids=["between two lines", "within one"])
