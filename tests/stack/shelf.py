@@ -83,7 +83,7 @@ SERVICES = {
     "shelf_web": (2, 2),
 }
 REVISIONS = (
-    {"revision": "3", "state": "good", "by": "anna@laptop", "source": "4f1c2a9d07be", "at": "-5400"},
+    {"revision": "3", "state": "good", "by": "anna@laptop", "source": "cdcef4f-dirty", "at": "-5400"},
     {"revision": "2", "state": "failed", "by": "anna@laptop", "source": "b81e77030c12", "at": "-9000"},
     {"revision": "1", "state": "good", "by": "anna@laptop", "source": "0a5d3c6611fe", "at": "-777600"},
 )

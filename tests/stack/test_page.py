@@ -223,7 +223,7 @@ def test_services_are_told_with_their_replicas_and_what_was_deployed_when(look) 
         "web 2 of 2",
     ]
     newest, failed, first = entries(seen, "deployed")
-    assert re.fullmatch(r"\d\d:\d\d revision 3 went well by anna@laptop from 4f1c2a9d07be|\d+ \w+, .*", newest)
+    assert re.fullmatch(r"\d\d:\d\d revision 3 went well by anna@laptop from cdcef4f-dirty|\d+ \w+, .*", newest)
     assert "revision 2 failed" in failed
     assert re.match(r"\d+ \w+,? ?\d*, \d\d:\d\d revision 1", first)  # of another day: with its date
 

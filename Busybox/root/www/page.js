@@ -393,7 +393,7 @@ function showRevisions(seen) {
     state === "failed" ? "bad" : "",
     ["b", "", clock(time, seen.now)],
     ["span", "", `revision ${revision} ${STATES[state] ?? state ?? ""}`],
-    ["small", "", [by && `by ${by}`, source && `from ${source.slice(0, 12)}`].filter(Boolean).join(" ")],
+    ["small", "", [by && `by ${by}`, source && `from ${source}`].filter(Boolean).join(" ")],
   ]), seen.known ? "Nothing yet, as far as the swarm remembers." : "Unknown: no manager says so.");
 }
 
