@@ -58,4 +58,7 @@ def prove(program: Path, image: Image, platform: Platform, times: int = 1) -> No
             raise UserError(error.message, f"[starts] arguments in {file} must make it print and end") from error
         if expected not in shown:
             first = shown.strip().partition("\n")[0]
-            raise UserError(f"{program} does not show {expected!r} on {platform}, but {first!r}")
+            raise UserError(
+                f"{program} does not show {expected!r} on {platform}, but {first!r}",
+                f"[starts] shows in {image.folder / DESCRIPTION} must be a part of what it prints",
+            )

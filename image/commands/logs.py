@@ -10,7 +10,7 @@ from image.stack import logs
 
 @click.command()
 @click.argument("service")
-@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C; exit code 0 then.")
 @click.option(
     "--tail",
     type=click.IntRange(min=0),

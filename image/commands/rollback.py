@@ -25,7 +25,7 @@ def command(chosen: options.Chosen, revision: int | None, timeout: float) -> Non
     was stopped or has failed; with the number it goes on.
     """
     swarm = cluster.read(chosen.context, chosen.credentials)
-    with Spinners() as show:
+    with Spinners("rollback with the number of the revision") as show:
         outcome = deploy.rollback(swarm, revision, timeout, show)
     click.echo(outcome)
     if told := deploy.tidied(swarm, outcome):

@@ -19,9 +19,14 @@ _MARKS: dict[Phase, str] = {"converged": "[green]✓", "failed": "[red]✗"}
 
 
 class Spinners:
-    """Shows the progress of a watched stack; use it as `show`, inside `with`."""
+    """Shows the progress of a watched stack; use it as `show`, inside `with`.
 
-    def __init__(self) -> None:
+    Args:
+        again: what goes on from where Ctrl-C ended the watch; it is told then.
+    """
+
+    def __init__(self, again: str = "the same command") -> None:
+        self._again = again
         console = Console(stderr=True, highlight=False)
         self._console = console
         # One spinner a service, kept from look to look so that it turns evenly.
@@ -41,6 +46,8 @@ class Spinners:
     ) -> None:
         if self._live:
             self._live.stop()
+        if kind is KeyboardInterrupt:
+            self._console.print(f"watching … stopped; {self._again} goes on from here")
 
     def __call__(self, progress: tuple[Progress, ...]) -> None:
         if self._live:

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from image.cli import SECTIONS, Commands, main, sections
 from image.errors import UserError
+from image.stack.spinner import Spinners
 from tests.commands import ROOT, Done, command
 
 PROGRAM = "python -m image"
@@ -332,6 +333,15 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback() -> None:
             connection.close()
     assert "Traceback" not in said
     assert it.returncode == 130
+
+
+@pytest.mark.parametrize(("told", "goes_on"), [((), "the same command"), (("another",), "another")])
+def test_ctrl_c_while_a_stack_comes_up_says_how_to_go_on(
+    told: tuple[str, ...], goes_on: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt), Spinners(*told):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == f"watching … stopped; {goes_on} goes on from here\n"
 
 
 # Completion

@@ -58,6 +58,8 @@ class Pi:
     reboot: int = 0
     gateway: bool = False
     """Whether its gateway is measured all the time, whatever its node_exporter does."""
+    excused: bool = False
+    """Whether the rules say that the swarm does not miss it."""
     leads: bool | None = None
     """What its engine says of itself, if it says anything."""
 
@@ -81,7 +83,7 @@ SERVICES = {
     "shelf_web": (2, 2),
 }
 REVISIONS = (
-    {"revision": "3", "state": "good", "by": "anna@laptop", "source": "4f1c2a9d07be", "at": "-5400"},
+    {"revision": "3", "state": "good", "by": "anna@laptop", "source": "cdcef4f-dirty", "at": "-5400"},
     {"revision": "2", "state": "failed", "by": "anna@laptop", "source": "b81e77030c12", "at": "-9000"},
     {"revision": "1", "state": "good", "by": "anna@laptop", "source": "0a5d3c6611fe", "at": "-777600"},
 )
@@ -116,6 +118,8 @@ class Shelf:
             for at in times(self.hours * HOUR, min(pi.until, self.ends)):
                 for name, labels, value in (*_node(pi, now, at), *swarm):
                     yield f"{name}{_labels({**labels, **own})} {value!r} {now + at:.3f}\n"
+            for at in times(HOUR, AHEAD) if pi.excused else ():
+                yield f"pishelf:excused{_labels({'node': pi.name})} 1 {now + at:.3f}\n"
             for at in times(HOUR, AHEAD) if pi.gateway else ():
                 labels = {"job": "gateway", "instance": f"10.0.1.{number + 5}:9180", "node": pi.name}
                 yield f"process_start_time_seconds{_labels(labels)} {now - pi.up!r} {now + at:.3f}\n"

@@ -62,6 +62,8 @@ STATES = {
     "many": MANY,
     "old": Shelf(ends=-1800),
     "leaderless": Shelf(leaders=()).with_pi("pi1", until=-1500),
+    "leaderless for two": Shelf(leaders=()).with_pi("pi1", until=-1500).with_pi("pi3", until=-3000),
+    "leaderless, one let go": Shelf(leaders=()).with_pi("pi1", until=-1500).with_pi("pi3", until=-3000, excused=True),
     "left": Shelf().with_pi("pi3", member=False, until=-1500),
     "silent": Shelf().with_pi("pi3", until=-1500),
     "unready": Shelf(leaders=("pi1", "pi2")).with_pi("pi3", ready=False),
@@ -221,7 +223,7 @@ def test_services_are_told_with_their_replicas_and_what_was_deployed_when(look) 
         "web 2 of 2",
     ]
     newest, failed, first = entries(seen, "deployed")
-    assert re.fullmatch(r"\d\d:\d\d revision 3 went well by anna@laptop from 4f1c2a9d07be|\d+ \w+, .*", newest)
+    assert re.fullmatch(r"\d\d:\d\d revision 3 went well by anna@laptop from cdcef4f-dirty|\d+ \w+, .*", newest)
     assert "revision 2 failed" in failed
     assert re.match(r"\d+ \w+,? ?\d*, \d\d:\d\d revision 1", first)  # of another day: with its date
 
@@ -381,6 +383,21 @@ def test_without_a_leader_nothing_is_claimed_of_the_swarm(look) -> None:
     assert seen.text("#also") == "Nobody says how the swarm is: no manager tells."
     assert "Unknown: no manager says" in seen.text("#services")
     assert "Unknown: no manager says" in seen.text("#deployed")
+
+
+def test_pis_that_went_at_different_times_have_each_its_own(look) -> None:
+    seen = look("leaderless for two")
+    assert seen.text("h1") == "pi1 and pi3 are gone"
+    one, other = (re.match(rf"{name} gone since (\d\d:\d\d)", row(seen, name)["name"]) for name in ("pi1", "pi3"))
+    assert one
+    assert other
+    assert one[1] != other[1]
+
+
+def test_who_was_let_go_is_not_called_gone_when_the_only_manager_goes(look) -> None:
+    seen = look("leaderless, one let go")
+    assert re.fullmatch(r"pi1 is gone since \d\d:\d\d", seen.text("h1"))
+    assert "drained or left, last seen" in row(seen, "pi3")["name"]
 
 
 # ---------------------------------------------------------------- no data

@@ -150,7 +150,7 @@ def mail(tmp_path: Path, part: str, status: str) -> str:
 def test_a_mail_names_the_pi_since_when_what_to_do_and_where_to_look(tmp_path: Path) -> None:
     assert mail(tmp_path, "subject", "firing").strip() == "pishelf attic: pi3 is gone"
     text = mail(tmp_path, "text", "firing")
-    for words in ("since Sunday 1 March 2026, 14:02 UTC", "Look <b>there</b>.", "docs/alerts.md#nodegone"):
+    for words in ("told since Sunday 1 March 2026, 14:02 UTC", "Look <b>there</b>.", "docs/alerts.md#nodegone"):
         assert words in text
     assert "https://198.18.0.11/\n" in text
     page = mail(tmp_path, "html", "firing")
@@ -162,4 +162,4 @@ def test_the_end_is_mailed_with_both_times(tmp_path: Path) -> None:
     assert mail(tmp_path, "subject", "resolved").strip() == "pishelf attic: over: pi3 is gone"
     text = mail(tmp_path, "text", "resolved")
     assert "Over: pi3 is gone" in text
-    assert "14:02 UTC\nto Sunday 1 March 2026, 14:22 UTC" in text
+    assert "told from Sunday 1 March 2026, 14:02 UTC\nto Sunday 1 March 2026, 14:22 UTC" in text

@@ -35,6 +35,8 @@ const NOW = [
   tagged("model", `(${last("pi_model_info")} or last_over_time(pi_model_info[${HOURS}h]) unless on (node) ${last("pi_model_info")})`),
   // Whose gateway answers is there, whoever measures it or not.
   tagged("answers", `group by (node) (${last('process_start_time_seconds{job="gateway"}')})`),
+  // Of those that are not heard of, whom the swarm did not miss when a manager last told.
+  tagged("excused", last("pishelf:excused")),
   tagged("lately", "max by (node) (max_over_time(timestamp(node_load1)[10m:5s]))"),
 ].join(" or ");
 const MEMORY = "1 - max by (node) (node_memory_MemAvailable_bytes) / max by (node) (node_memory_MemTotal_bytes)";
@@ -108,7 +110,7 @@ function read(series, now) {
     const total = value("node_memory_MemTotal_bytes");
     const size = value("node_filesystem_size_bytes");
     return {
-      name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name), get("answers", name) === 1), last: latest(name),
+      name, state: blind ? "silent" : stateOf(members.size > 0, member, current(name), get("answers", name), get("excused", name)), last: latest(name),
       model: labels.get(`model|${name}`)?.model,
       role: member?.role, leader: leads(name), availability: member?.availability,
       load: value("node_load1"), cores: value("cores"),
@@ -138,10 +140,10 @@ function read(series, now) {
 
 /**
  * `here`, `gone`, `silent` (it is there, but unmeasured), `drained` (so nothing runs there that could measure it),
- * `unready` (measured, but the swarm does not reach it), `left`.
+ * `unready` (measured, but the swarm does not reach it), `left`, `excused` (drained or left: nobody tells which).
  */
-function stateOf(known, member, measured, answers) {
-  if (!known) return measured ? "here" : answers ? "silent" : "gone";
+function stateOf(known, member, measured, answers, excused) {
+  if (!known) return measured ? "here" : answers ? "silent" : excused ? "excused" : "gone";
   if (!member) return measured ? "here" : "left";
   if (member.ready) return measured ? "here" : member.availability === "drain" ? "drained" : "silent";
   return measured ? "unready" : "gone";
@@ -171,8 +173,8 @@ function troubles(seen) {
     if (those.length) found.push(`${list(those.map(({ name }) => name), what)} ${those.length > 1 ? many : one}${when}`);
   };
   const since = (pis) => {
-    const times = pis.map((pi) => pi.last).filter(Boolean);
-    return times.length ? ` since ${clock(Math.min(...times), seen.now)}` : "";
+    const times = new Set(pis.map((pi) => (pi.last ? clock(pi.last, seen.now) : ""))); // several: beside each Pi's name
+    return times.size === 1 && !times.has("") ? ` since ${[...times][0]}` : "";
   };
   const [gone, silent, unready] = ["gone", "silent", "unready"].map((state) => seen.pis.filter((pi) => pi.state === state));
   say(gone, "Pis", "is gone", "are gone", since(gone));
@@ -235,7 +237,7 @@ function note(pi, now) {
   const since = pi.last ? ` since ${clock(pi.last, now)}` : "";
   return {
     gone: `gone${since}`, silent: `no measurements${since}`, unready: "the swarm does not reach it",
-    left: `left the swarm, last seen ${clock(pi.last, now)}`,
+    left: `left the swarm, last seen ${clock(pi.last, now)}`, excused: `drained or left, last seen ${clock(pi.last, now)}`,
     drained: DRAINED, here: { drain: DRAINED, pause: "paused: gets no new work" }[pi.availability] ?? (pi.reboot ? "wants a restart" : ""),
   }[pi.state];
 }
@@ -391,7 +393,7 @@ function showRevisions(seen) {
     state === "failed" ? "bad" : "",
     ["b", "", clock(time, seen.now)],
     ["span", "", `revision ${revision} ${STATES[state] ?? state ?? ""}`],
-    ["small", "", [by && `by ${by}`, source && `from ${source.slice(0, 12)}`].filter(Boolean).join(" ")],
+    ["small", "", [by && `by ${by}`, source && `from ${source}`].filter(Boolean).join(" ")],
   ]), seen.known ? "Nothing yet, as far as the swarm remembers." : "Unknown: no manager says so.");
 }
 

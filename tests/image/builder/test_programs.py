@@ -163,7 +163,7 @@ def test_a_damaged_program_does_not_pass(tmp_path: Path) -> None:
 
 def test_a_program_that_shows_something_else_does_not_pass(tmp_path: Path) -> None:
     image = hello(tmp_path / "hello", shows="hello 9")
-    with pytest.raises(UserError, match=r"does not show 'hello 9' .*but 'hello 1\.2\.3'"):
+    with pytest.raises(UserError, match=r"does not show 'hello 9' .*but 'hello 1\.2\.3'\n  Try: .*image\.toml"):
         start.prove(plain(image, OWN), image, OWN)
 
 
