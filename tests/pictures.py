@@ -37,7 +37,7 @@ def _graph(browser: Browser, url: str, file: Path) -> None:
     words = {"g0.expr": "node_load1", "g0.tab": "graph", "g0.range_input": "6h"}
     with visit(browser, f"{url}query?{urlencode(words)}", width=1100, height=970) as seen:
         seen.wait(".uplot canvas")
-        seen.page.wait_for_load_state("networkidle")
+        seen.page.wait_for_timeout(1000)  # until it is painted; it keeps a request open, so the network is never idle
         seen.page.screenshot(path=file, animations="disabled")
 
 
