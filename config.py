@@ -36,13 +36,15 @@ util.getpass = ask
 
 _command = click.get_current_context(silent=True)
 _operations = _command.params["operations"] if _command else ()
+_files = [Path(each) for each in _operations]
+_names = [file.name for file in _files]
 
 
 def _inventory(*what: Any, **how: Any) -> Inventory:
     found: Inventory = make_inventory(*what, **how)
     if not len(found):
         raise CliError(f"the inventory {what[0]} has no host; is it the right file?")
-    if any(Path(each).parent.name == "deploys" for each in _operations):
+    if any(file.parent.name == "deploys" for file in _files):
         with ctx_inventory.use(found):
             _check()
     return found
@@ -66,7 +68,7 @@ def _input() -> str:
     try:
         return input()
     except EOFError:
-        data = " --data yes=true" if any(Path(each).name == "reset.py" for each in _operations) else ""
+        data = " --data yes=true" if "reset.py" in _names else ""
         raise CliError(f"nobody is there to answer; add -y{data} if you mean it") from None
 
 
@@ -74,7 +76,7 @@ def _input() -> str:
 cli.input = _input
 
 # The doctor names hosts that do not answer in its table, and has no question to ask about them.
-if any(Path(each).name == "doctor.py" for each in _operations):
+if "doctor.py" in _names:
     from deploys import diagnosis
 
     # What pyinfra itself finds wrong, such as a mistake in the inventory, would end with 1: warnings.

@@ -351,7 +351,7 @@ def speaker(nodes: Sequence[Json]) -> str:
     """
     managers = [node for node in nodes if node.get("ManagerStatus")]
     leading = [node for node in managers if node["ManagerStatus"].get("Leader")]
-    others = [node for node in managers if _ready(node) and node["ManagerStatus"].get("Reachability") == "reachable"]
+    others = [node for node in managers if _ready(node) and _reachable(node)]
     able = [
         node
         for node in (*leading, *sorted(others, key=lambda node: str(node["ID"])))
@@ -382,20 +382,22 @@ def members(nodes: Sequence[Json]) -> Iterator[Family]:
         "Whether the managers hear of a node.",
         [(_member(name, node), _ready(node)) for name, node in named.items()],
     )
-    managers = {name: node["ManagerStatus"] for name, node in named.items() if node.get("ManagerStatus")}
-    reachable = {name: one.get("Reachability") == "reachable" for name, one in managers.items()}
     yield Family(
         "swarm_member_reachable",
         "Whether the other managers reach a manager.",
-        [({"member": name}, reaches) for name, reaches in reachable.items()],
+        [({"member": name}, _reachable(node)) for name, node in named.items() if node.get("ManagerStatus")],
     )
-    votes = [node["ManagerStatus"].get("Reachability") == "reachable" for node in nodes if node.get("ManagerStatus")]
+    votes = [_reachable(node) for node in nodes if node.get("ManagerStatus")]
     yield gauge("swarm_managers", "How many managers there are.", len(votes))
     yield gauge("swarm_managers_reachable", "How many of them the others reach.", sum(votes))
 
 
 def _ready(node: Json) -> bool:
     return bool(node["Status"]["State"] == "ready")
+
+
+def _reachable(manager: Json) -> bool:
+    return bool(manager["ManagerStatus"].get("Reachability") == "reachable")
 
 
 def _member(name: str, node: Json) -> Labels:
